@@ -1,0 +1,72 @@
+//! Bytes to values and back: [`Serde`] and the serdes that Kafka Streams has, to the byte.
+
+use crate::fault::{Fault, Result};
+use std::{fmt, sync::Arc};
+
+/// Both directions of one format. Null never gets here: it has no bytes.
+pub trait Codec<T>: Send + Sync + 'static {
+    /// Appends the bytes of `value` to `out`.
+    ///
+    /// # Errors
+    /// When the format can't express the value.
+    fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<()>;
+
+    /// Reads a value that takes all of `bytes`.
+    ///
+    /// # Errors
+    /// When the bytes are no such value; the text says what is wrong with them.
+    fn decode(&self, bytes: &[u8]) -> Result<T>;
+}
+
+/// A shared [`Codec`].
+pub struct Serde<T>(Arc<dyn Codec<T>>);
+
+impl<T> Clone for Serde<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> fmt::Debug for Serde<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Serde<{}>", std::any::type_name::<T>())
+    }
+}
+
+impl<T: 'static> Serde<T> {
+    /// Wraps a codec of your own.
+    pub fn new(codec: impl Codec<T>) -> Self {
+        Self(Arc::new(codec))
+    }
+
+    /// Appends the bytes of `value` to `out`.
+    ///
+    /// # Errors
+    /// When the format can't express the value.
+    pub fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<()> {
+        self.0.encode(value, out)
+    }
+
+    /// The bytes of `value`.
+    ///
+    /// # Errors
+    /// When the format can't express the value.
+    pub fn to_bytes(&self, value: &T) -> Result<bytes::Bytes> {
+        let mut out = Vec::new();
+        self.encode(value, &mut out)?;
+        Ok(out.into())
+    }
+
+    /// Reads a value that takes all of `bytes`.
+    ///
+    /// # Errors
+    /// When the bytes are no such value.
+    pub fn decode(&self, bytes: &[u8]) -> Result<T> {
+        self.0.decode(bytes)
+    }
+}
+
+/// Bytes that don't fit a format: a [`Fault`] to skip.
+pub(crate) fn malformed(what: impl fmt::Display) -> Fault {
+    Fault::skip(what.to_string().into_boxed_str())
+}

@@ -1,0 +1,62 @@
+//! A topology tied to an application id and to the partition counts of real topics.
+
+use crate::state::StoreSpec;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// A topic that the application owns and the driver creates or checks before it joins the group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InternalTopic {
+    /// Full name.
+    pub name: Arc<str>,
+    /// Partition count.
+    pub partitions: i32,
+    /// Topic settings: Kafka Streams' defaults (Q-21..Q-26) under the store's own.
+    pub config: BTreeMap<String, String>,
+    /// True for a repartition topic: purged, and always read from its start when nothing is committed.
+    pub repartition: bool,
+}
+
+/// A store of a sub-topology with its changelog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StorePlan {
+    /// The store; its place in the vector is its [`StoreIx`](crate::record::StoreIx).
+    pub spec: StoreSpec,
+    /// Full name of the changelog topic; `None` when the store isn't logged.
+    pub changelog: Option<Arc<str>>,
+}
+
+/// One sub-topology.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedSub {
+    /// Its number.
+    pub id: u32,
+    /// Number of tasks: the partition count of its source topics, which is equal for all of them.
+    pub partitions: i32,
+    /// Full names of its source topics, in plan order.
+    pub sources: Vec<Arc<str>>,
+    /// Its stores in [`StoreIx`](crate::record::StoreIx) order.
+    pub stores: Vec<StorePlan>,
+}
+
+/// All that the worker knows about topics. Made by `Topology::resolve(application_id, partition counts)`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// The application's id: the group, and the prefix of internal topics.
+    pub application_id: Arc<str>,
+    /// Sub-topologies by number.
+    pub sub_topologies: Vec<ResolvedSub>,
+    /// Topics to create or check: repartition topics, then changelogs.
+    pub internal: Vec<InternalTopic>,
+    /// Partition count of every topic that is read or written: sources, fixed sinks, internal ones.
+    pub partitions: BTreeMap<Arc<str>, i32>,
+}
+
+impl Resolved {
+    /// The topics the group subscribes to, sorted.
+    pub fn subscription(&self) -> Vec<Arc<str>> {
+        let mut topics: Vec<_> = self.sub_topologies.iter().flat_map(|s| s.sources.iter().cloned()).collect();
+        topics.sort();
+        topics.dedup();
+        topics
+    }
+}

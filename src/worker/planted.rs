@@ -1,0 +1,57 @@
+//! Bugs that a test can switch on, to prove that the checkers see them. Real runs never set one.
+
+/// One planted bug, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Planted {
+    /// The honest worker.
+    #[default]
+    None,
+    /// Commits the offsets of fetched instead of processed records.
+    FetchedOffsets,
+    /// Moves the overlay to the table, and lets it be persisted, before the commit's outcome is known.
+    StoreBeforeCommit,
+    /// Keeps the overlay after an abort.
+    OverlayAfterAbort,
+    /// Keeps operator times and record caches after an abort.
+    TimesAfterAbort,
+    /// Asks for the changelog's end before the stable offsets (I3).
+    EndBeforeStable,
+    /// Stores a position above the data (I2).
+    PositionAboveData,
+    /// Takes an unknown outcome for an abort.
+    UnknownIsAborted,
+    /// Expires rows by the stream time of the open transaction (I8).
+    ExpiryUncommitted,
+    /// Leaves the offsets out of a transaction that only punctuated (I7).
+    PunctuationWithoutOffsets,
+    /// Goes on writing for a partition that was lost.
+    LostStillWrites,
+    /// Lets a persist run on after its task was closed and handed over.
+    PersistOutlivesTask,
+    /// Reads a saved row although a newer one was persisted meanwhile.
+    SavedReadStale,
+    /// Counts a marker for a changelog partition that the transaction wrote nothing to.
+    MarkerWithoutRecords,
+    /// Takes a suspended task up again without looking at the commit stamp.
+    StampIgnored,
+}
+
+impl Planted {
+    /// Every planted bug.
+    pub const ALL: [Self; 14] = [
+        Self::FetchedOffsets,
+        Self::StoreBeforeCommit,
+        Self::OverlayAfterAbort,
+        Self::TimesAfterAbort,
+        Self::EndBeforeStable,
+        Self::PositionAboveData,
+        Self::UnknownIsAborted,
+        Self::ExpiryUncommitted,
+        Self::PunctuationWithoutOffsets,
+        Self::LostStillWrites,
+        Self::PersistOutlivesTask,
+        Self::SavedReadStale,
+        Self::MarkerWithoutRecords,
+        Self::StampIgnored,
+    ];
+}
