@@ -140,6 +140,6 @@ pub trait Context {
 }
 
 /// Encodes through a buffer of the task.
-pub(crate) fn encode<T>(serde: &crate::codec::Serde<T>, value: &T) -> Result<Bytes> {
+pub(crate) fn encode<T: 'static>(serde: &crate::codec::Serde<T>, value: &T) -> Result<Bytes> {
     serde.to_bytes(value)
 }
