@@ -2,6 +2,7 @@
 
 pub mod codec;
 pub mod fault;
+pub mod log;
 pub mod operator;
 pub mod record;
 pub mod state;
