@@ -16,6 +16,11 @@ pub trait Codec<T>: Send + Sync + 'static {
     /// # Errors
     /// When the bytes are no such value; the text says what is wrong with them.
     fn decode(&self, bytes: &[u8]) -> Result<T>;
+
+    /// The part of an encoded key that chooses its partition: all of it, but the inner key of a windowed one (D-164).
+    fn partition_key<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
+        bytes
+    }
 }
 
 /// A shared [`Codec`].
@@ -63,6 +68,11 @@ impl<T: 'static> Serde<T> {
     /// When the bytes are no such value.
     pub fn decode(&self, bytes: &[u8]) -> Result<T> {
         self.0.decode(bytes)
+    }
+
+    /// The part of an encoded key that chooses its partition (D-164).
+    pub fn partition_key<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
+        self.0.partition_key(bytes)
     }
 }
 

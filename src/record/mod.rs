@@ -3,10 +3,12 @@
 mod headers;
 mod ids;
 mod raw;
+mod windowed;
 
 pub use headers::Headers;
 pub use ids::{StoreIx, TaskId, TopicPartition};
 pub use raw::{OutRecord, RawRecord, SourceContext, Target};
+pub use windowed::Windowed;
 
 /// Milliseconds since 1970-01-01 UTC, event time or wall clock; -1 means "not known yet".
 pub type Timestamp = i64;
