@@ -61,6 +61,7 @@
 //! - **I8** Expired rows are dropped by the stream time of the last committed transaction; reads use the current one.
 
 pub mod codec;
+pub mod config;
 pub mod fault;
 pub mod log;
 pub mod operator;
