@@ -1,0 +1,69 @@
+# Two commands: `make demo` shows it, `make test` checks all of it. `make help` lists the rest.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/millstream
+# One build for all clones: RocksDB alone takes a quarter of an hour.
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+export PATH := $(CACHE)/tools/bin:$(PATH)
+
+# Without the C and C++ libraries, in a directory of its own, so that the two kinds of build never displace each other.
+CORE := CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/core cargo
+CORE_FLAGS := --locked --no-default-features
+
+# The full build is always a release build: RocksDB is compiled once. The stamp says for which versions it was made.
+STAMP := $(CARGO_TARGET_DIR)/release/.millstream-full
+FULL_ID = $$({ rustc -V; grep -A1 -E '^name = "(librocksdb|rdkafka)-sys"' Cargo.lock; } | sha256sum | cut -c1-16)
+
+.PHONY: demo test tools fmt lint-core test-core simulate deny chart full lint-full test-full demo-core demo-full help
+
+demo: ## the live demo: two replicas, one killed, every window checked (RocksDB where `make full` ran before)
+	@if [ "$$(cat $(STAMP) 2>/dev/null)" = "$(FULL_ID)" ]; then $(MAKE) --no-print-directory demo-full; else $(MAKE) --no-print-directory demo-core; fi
+
+demo-core: ## the demo without the C++ libraries: state in memory, restored from the changelog
+	$(CORE) run --release $(CORE_FLAGS) -p topologies -- demo
+
+demo-full: full ## the demo on RocksDB
+	cargo run --release --locked -p topologies -- demo
+
+test: ## everything that CI checks; installs what it needs first
+	@start=$$SECONDS; for step in tools fmt lint-core deny chart test-core simulate demo-core full lint-full test-full demo-full; do \
+	  step_start=$$SECONDS; echo "==> $$step"; $(MAKE) --no-print-directory $$step; echo "==> $$step: $$((SECONDS - step_start)) s"; \
+	done; echo "==> all of it: $$((SECONDS - start)) s"
+
+tools: ## installs libclang, OpenSSL, zlib, a JRE, Maven, helm, cargo-deny and promtool where missing
+	@tests/tools.sh
+
+fmt: ## the source is formatted
+	cargo fmt --all --check
+
+lint-core: ## clippy without the C libraries
+	$(CORE) clippy $(CORE_FLAGS) --workspace --all-targets -- -D warnings
+
+test-core: ## unit, architecture and documentation tests without the C libraries, with debug assertions
+	$(CORE) test $(CORE_FLAGS) --workspace
+
+simulate: ## the simulator: thousands of seeds of crashes, and every planted bug caught
+	$(CORE) test --release $(CORE_FLAGS) -p millstream --test simulation -- --nocapture
+
+full: ## builds the worker with Kafka, RocksDB and HTTP
+	cargo build --release --locked --workspace
+	@echo $(FULL_ID) >$(STAMP)
+
+lint-full: ## clippy with all features
+	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+
+test-full: ## all tests with all features, real brokers included
+	cargo test --release --locked --workspace
+
+deny: ## licences, sources and advisories of the dependencies
+	cargo deny --locked check bans licenses sources
+	@if cargo deny fetch db >/dev/null 2>&1; then cargo deny --locked check advisories; \
+	else echo 'the advisory database cannot be reached from here: advisories are not checked'; fi
+
+chart: ## the helm chart renders and fits its schema
+	@tests/chart.sh
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
