@@ -1,9 +1,26 @@
 //! State stores: rows of bytes in three tiers (overlay, table, backend), and typed views over them.
 
 mod backend;
+mod commit;
+mod flaw;
+mod keys;
+mod memory;
+mod merge;
+mod overlay;
+mod persist;
+mod row;
+mod segment;
 mod spec;
 mod store;
+mod table;
+
+#[cfg(test)]
+mod tests;
 
 pub use backend::{Backend, Batch, Saved};
+pub use flaw::Flaw;
+pub use keys::{split_window_row, window_row};
+pub use memory::MemoryBackend;
+pub use row::{ChangelogSink, Pending, Row};
 pub use spec::{StoreKind, StoreSpec};
-pub use store::{ChangelogSink, Pending, Row, Store};
+pub use store::Store;

@@ -1,60 +1,83 @@
 //! One store of one task: overlay, table and backend behind one set of reads and writes.
 
-use super::{Backend, Batch, Saved, StoreSpec};
+use super::{
+    Backend, Pending, Row, Saved, StoreSpec,
+    flaw::Flaw,
+    keys::split_window_row,
+    merge::Merge,
+    overlay::Overlay,
+    row::Version,
+    table::{Table, is_below},
+};
 use crate::{
-    fault::Result,
-    record::{Headers, Offset, SourceContext, Timestamp},
+    fault::{Fault, Result},
+    record::{Headers, NO_TIMESTAMP, Offset, SourceContext, Timestamp},
+    state::StoreKind,
 };
 use bytes::Bytes;
-use std::{ops::ControlFlow, sync::Arc};
+use std::{
+    cmp::Ordering,
+    ops::{Bound, ControlFlow},
+    sync::Arc,
+};
 
-/// A row: its value and the timestamp of the value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
-    /// Value bytes.
-    pub value: Bytes,
-    /// Event time of the value in milliseconds.
-    pub timestamp: Timestamp,
-}
-
-/// An update that the record cache held back, in the form in which it is forwarded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pending {
-    /// Row id.
-    pub row: Bytes,
-    /// The row as it was last forwarded, or before the cache saw it.
-    pub old: Option<Row>,
-    /// The row now.
-    pub new: Option<Row>,
-    /// Event time of the last update (a deletion has one too).
-    pub timestamp: Timestamp,
-    /// Headers of the last update.
-    pub headers: Headers,
-    /// Input record of the last update.
-    pub source: Option<SourceContext>,
-}
-
-/// Receives the changelog records of a commit.
-pub trait ChangelogSink {
-    /// One changelog record in the topic's own format.
-    fn log(&mut self, key: Bytes, value: Option<Bytes>, timestamp: Timestamp);
-}
+/// Segments of the table that a window store's retention is cut into, at most.
+const SEGMENTS: i64 = 16;
 
 /// One store of one task.
 ///
 /// Writes go to the overlay; [`Store::drain`] turns it into changelog records, [`Store::committed`] moves it to the
 /// table, [`Store::discard`] forgets it. [`Store::freeze`] and [`Store::persisted`] move the table to the backend.
+/// Reads look at the overlay, at the frozen overlay of a commit under way, at the table and at the backend, in this
+/// order. Nothing reaches the backend before its transaction is committed (I1).
 pub struct Store {
-    spec: StoreSpec,
-    backend: Arc<dyn Backend>,
+    pub(super) spec: StoreSpec,
+    pub(super) backend: Arc<dyn Backend>,
+    /// What the open transaction wrote.
+    pub(super) open: Overlay,
+    /// What the transaction wrote whose commit is under way.
+    pub(super) frozen: Option<Overlay>,
+    /// An empty overlay that keeps its memory for the next transaction.
+    pub(super) spare: Option<Overlay>,
+    pub(super) table: Table,
+    pub(super) stream_time: Timestamp,
+    pub(super) committed_stream_time: Timestamp,
+    pub(super) position: Offset,
+    pub(super) covered_at: Timestamp,
+    /// Stream time of the newest rows that the backend may have; `None` while it has nothing.
+    pub(super) backend_time: Option<Timestamp>,
+    pub(super) persisting: bool,
+    pub(super) unsaved_since: Option<Timestamp>,
+    pub(super) saving_since: Option<Timestamp>,
+    pub(super) flaw: Flaw,
 }
 
-#[allow(unused_variables, reason = "signatures first")]
 impl Store {
-    /// A store over `backend`, which holds what `saved` describes (`None`: nothing usable).
-    /// `deduplicate` writes one changelog record per dirty row and commit instead of one per write.
+    /// A store over `backend`, which holds what `saved` describes; `None` says that it is empty (what can't be used is
+    /// to be cleared first). `deduplicate` writes one changelog record per dirty row and commit instead of one per write.
     pub fn new(spec: StoreSpec, backend: Arc<dyn Backend>, saved: Option<&Saved>, deduplicate: bool) -> Self {
-        Self { spec, backend }
+        let interval = match spec.kind {
+            StoreKind::KeyValue => None,
+            StoreKind::Window { size_ms, retention_ms } => Some(size_ms.max(retention_ms / SEGMENTS)),
+        };
+        let stream_time = saved.map_or(NO_TIMESTAMP, |saved| saved.stream_time);
+        Self {
+            spec,
+            backend,
+            open: Overlay::new(!deduplicate),
+            frozen: None,
+            spare: Some(Overlay::new(!deduplicate)),
+            table: Table::new(interval),
+            stream_time,
+            committed_stream_time: stream_time,
+            position: saved.map_or(0, |saved| saved.position),
+            covered_at: saved.map_or(0, |saved| saved.covered_at),
+            backend_time: saved.map(|saved| saved.stream_time),
+            persisting: false,
+            unsaved_since: None,
+            saving_since: None,
+            flaw: Flaw::None,
+        }
     }
 
     /// What the topology says of this store.
@@ -62,14 +85,40 @@ impl Store {
         &self.spec
     }
 
-    // ---- reads and writes of the open transaction
+    /// Plants a bug, so that a test can prove that its checker sees it.
+    pub fn plant(&mut self, flaw: Flaw) {
+        self.flaw = flaw;
+    }
 
     /// The row as the open transaction sees it. Expired rows are absent.
+    ///
+    /// # Errors
+    /// When the backend fails, or holds bytes that no store wrote.
     pub fn get(&mut self, row: &[u8]) -> Result<Option<Row>> {
-        todo!()
+        if is_below(row, self.cut()) {
+            return Ok(None);
+        }
+        if let Some(version) = self.open.get(row).or_else(|| self.frozen.as_ref()?.get(row)) {
+            return Ok(version.row());
+        }
+        if let Some(version) = self.table.get(row) {
+            return Ok(version.row());
+        }
+        if !self.backend_may_have(row) {
+            return Ok(None);
+        }
+        let found = match self.backend.get(row).map_err(|fault| self.blame(fault))? {
+            Some(stored) => Some(Row::from_stored(&stored).map_err(|fault| self.blame(fault))?),
+            None => None,
+        };
+        self.table.remember(Bytes::copy_from_slice(row), found.clone().into());
+        Ok(found)
     }
 
     /// Visits live rows with `from <= id < to` (`None`: open), merged over all tiers.
+    ///
+    /// # Errors
+    /// When the backend fails, or holds bytes that no store wrote.
     pub fn scan(
         &mut self,
         from: &[u8],
@@ -77,15 +126,65 @@ impl Store {
         reverse: bool,
         visit: &mut dyn FnMut(&[u8], Row) -> ControlFlow<()>,
     ) -> Result<()> {
-        todo!()
+        let cut = self.cut().map_or([0; 8], Timestamp::to_be_bytes);
+        let from = if self.is_window() { from.max(&cut[..]) } else { from };
+        if to.is_some_and(|to| to <= from) {
+            return Ok(());
+        }
+        self.open.sort();
+        if let Some(frozen) = &mut self.frozen {
+            frozen.sort();
+        }
+        self.table.sort(from, to);
+        let mut memory = Merge::new(reverse);
+        let bounds = (Bound::Included(from), to.map_or(Bound::Unbounded, Bound::Excluded));
+        for overlay in std::iter::once(&self.open).chain(&self.frozen) {
+            let rows = overlay.sorted().range::<[u8], _>(bounds);
+            memory.add(rows.map(|id| (id, overlay.get(id).expect("order and rows agree"))));
+        }
+        memory.add(self.table.range(from, to));
+
+        let mut flow = ControlFlow::Continue(());
+        if self.backend_may_have(from) {
+            let mut failure = None;
+            self.backend
+                .scan(from, to, reverse, &mut |id, stored| {
+                    flow = merge_backend_row(&mut memory, id, stored, visit).unwrap_or_else(|fault| {
+                        failure = Some(fault);
+                        ControlFlow::Break(())
+                    });
+                    flow
+                })
+                .map_err(|fault| self.blame(fault))?;
+            if let Some(fault) = failure {
+                return Err(self.blame(fault));
+            }
+        }
+        if flow.is_continue() {
+            let _: ControlFlow<()> = memory.try_for_each(|(id, version)| match version.row() {
+                Some(row) => visit(id, row),
+                None => ControlFlow::Continue(()),
+            });
+        }
+        Ok(())
     }
 
-    /// Writes a row; `None` deletes it. False when the row has expired and the write was dropped.
+    /// Writes a row; `None` deletes it. False when the row has expired and the write was dropped (P-41).
+    ///
+    /// # Errors
+    /// When the row id of a window store does not begin with a window start of 0 or more.
     pub fn put(&mut self, row: Bytes, value: Option<Bytes>, timestamp: Timestamp) -> Result<bool> {
-        todo!()
+        if !self.observe(&row, timestamp)? {
+            return Ok(false);
+        }
+        self.open.put(row, Version { value, timestamp });
+        Ok(true)
     }
 
     /// Writes a row and holds its forward back until the next flush (P-62). False when the row has expired.
+    ///
+    /// # Errors
+    /// As [`Store::put`], and when the row as it was before can't be read.
     pub fn put_cached(
         &mut self,
         row: Bytes,
@@ -94,107 +193,117 @@ impl Store {
         headers: &Headers,
         source: Option<&SourceContext>,
     ) -> Result<bool> {
-        todo!()
+        if !self.observe(&row, timestamp)? {
+            return Ok(false);
+        }
+        let old = if self.open.holds(&row) { None } else { self.get(&row)? };
+        self.open.put_held(row, Version { value, timestamp }, || old, headers, source);
+        Ok(true)
     }
 
     /// Takes the updates held back since the last flush, in the order of their last update; a row made and deleted
-    /// in between is left out (P-64).
+    /// in between is left out (P-64). Must be called before [`Store::drain`].
     pub fn take_pending(&mut self) -> Vec<Pending> {
-        todo!()
+        self.open.take_held()
     }
 
     /// Bytes of updates held back.
     pub fn pending_bytes(&self) -> usize {
-        todo!()
+        self.open.held_bytes()
     }
 
-    /// Stream time of the store (its greatest window start for a window store), -1 before the first row.
+    /// Stream time of the store: its greatest window start for a window store, else the greatest timestamp of any
+    /// row; -1 before the first row.
     pub fn stream_time(&self) -> Timestamp {
-        todo!()
+        self.stream_time
     }
 
-    // ---- commit
-
-    /// Freezes the overlay and hands its changelog records to `sink`, in the order of first write.
-    /// Returns how many there were; an unlogged store gives none.
-    pub fn drain(&mut self, sink: &mut dyn ChangelogSink) -> u64 {
-        todo!()
-    }
-
-    /// The transaction of the frozen overlay is committed: its rows move to the table, and the position grows by the
-    /// records drained and one marker (I2). `now` is the wall clock taken before the commit was sent.
-    pub fn committed(&mut self, now: Timestamp) {
-        todo!()
-    }
-
-    /// Forgets every uncommitted write; stream time goes back to that of the last commit.
-    pub fn discard(&mut self) {
-        todo!()
-    }
-
-    /// Bytes in the overlay.
+    /// Bytes in the overlays.
     pub fn overlay_bytes(&self) -> usize {
-        todo!()
+        self.open.bytes() + self.frozen.as_ref().map_or(0, Overlay::bytes)
     }
 
     /// True when the open transaction wrote something.
     pub fn is_dirty(&self) -> bool {
-        todo!()
-    }
-
-    // ---- restore
-
-    /// Applies a changelog record as a committed row. Malformed keys are an error.
-    pub fn restore(&mut self, key: &Bytes, value: Option<&Bytes>, timestamp: Timestamp) -> Result<()> {
-        todo!()
-    }
-
-    /// The changelog offset up to which this store is known to be complete: where a restore goes on.
-    pub fn position(&self) -> Offset {
-        todo!()
-    }
-
-    /// Sets the position during and after a restore. It never goes down.
-    pub fn advance_position(&mut self, position: Offset) {
-        todo!()
-    }
-
-    // ---- persist
-
-    /// Bytes of committed rows that are not on disk yet (unsaved and saving).
-    pub fn unsaved_bytes(&self) -> usize {
-        todo!()
-    }
-
-    /// When the oldest unsaved row was committed (wall clock), if there is one.
-    pub fn unsaved_since(&self) -> Option<Timestamp> {
-        todo!()
-    }
-
-    /// Bytes of the whole table, saved rows included.
-    pub fn table_bytes(&self) -> usize {
-        todo!()
-    }
-
-    /// Turns unsaved rows into saving ones and gives them as a sorted batch, with position, committed stream time and
-    /// expiry cut of this moment; rows that have expired by committed time are left out (I8). `None` when a persist is
-    /// running. `clean` marks a clean close.
-    pub fn freeze(&mut self, cluster_id: &str, topic_id: &str, clean: bool) -> Option<Batch> {
-        todo!()
-    }
-
-    /// The batch of the last [`Store::freeze`] is durable (`true`) or failed (`false`: its rows are unsaved again).
-    pub fn persisted(&mut self, durable: bool) {
-        todo!()
-    }
-
-    /// Drops saved rows until the table takes at most `bytes_max`; unsaved rows stay.
-    pub fn evict(&mut self, bytes_max: usize) {
-        todo!()
+        !self.open.is_empty()
     }
 
     /// The backend, for a persist on another thread.
     pub fn backend(&self) -> &Arc<dyn Backend> {
         &self.backend
     }
+
+    pub(super) fn is_window(&self) -> bool {
+        self.spec.retention_ms().is_some()
+    }
+
+    /// Rows that start below this have expired for readers: stream time - retention + 1 (P-40, P-41).
+    pub(super) fn cut(&self) -> Option<Timestamp> {
+        self.cut_at(self.stream_time)
+    }
+
+    /// The cut for a given stream time; `None` when nothing has expired yet.
+    pub(super) fn cut_at(&self, stream_time: Timestamp) -> Option<Timestamp> {
+        let cut = stream_time.saturating_sub(self.spec.retention_ms()?).saturating_add(1);
+        (cut > 0).then_some(cut)
+    }
+
+    /// Lets stream time advance by a write to `row`. False when the row has expired.
+    fn observe(&mut self, row: &[u8], timestamp: Timestamp) -> Result<bool> {
+        let time = self.time_of(row, timestamp)?;
+        if is_below(row, self.cut()) {
+            return Ok(false);
+        }
+        self.stream_time = self.stream_time.max(time);
+        Ok(true)
+    }
+
+    /// What a row says about stream time.
+    pub(super) fn time_of(&self, row: &[u8], timestamp: Timestamp) -> Result<Timestamp> {
+        if !self.is_window() {
+            return Ok(timestamp);
+        }
+        match split_window_row(row) {
+            Some((start, _)) if start >= 0 => Ok(start),
+            _ => Err(self.blame(Fault::stop("a window row id has no window start, or one before 1970"))),
+        }
+    }
+
+    /// False when the backend can't have the row (for a window store: no row at or after it).
+    pub(super) fn backend_may_have(&self, row: &[u8]) -> bool {
+        match (self.backend_time, split_window_row(row)) {
+            (None, _) => false,
+            (Some(time), Some((start, _))) if self.is_window() => start <= time,
+            _ => true,
+        }
+    }
+
+    pub(super) fn blame(&self, fault: Fault) -> Fault {
+        if fault.place().is_empty() { fault.at(format!("store {}", self.spec.name)) } else { fault }
+    }
+}
+
+/// Visits the rows of memory that come before a row of the backend, and then the row itself unless memory has it.
+fn merge_backend_row(
+    memory: &mut Merge<'_>,
+    id: &[u8],
+    stored: &[u8],
+    visit: &mut dyn FnMut(&[u8], Row) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>> {
+    while let Some(next) = memory.peek() {
+        let order = memory.order(next, id);
+        if order == Ordering::Greater {
+            break;
+        }
+        if let Some((next, version)) = memory.next()
+            && let Some(row) = version.row()
+            && visit(next, row).is_break()
+        {
+            return Ok(ControlFlow::Break(()));
+        }
+        if order == Ordering::Equal {
+            return Ok(ControlFlow::Continue(()));
+        }
+    }
+    Ok(visit(id, Row::copy_from_stored(stored)?))
 }

@@ -1,0 +1,140 @@
+//! What happens to a store at the end of a transaction, and how its changelog fills it.
+
+use super::{ChangelogSink, Store, flaw::Flaw, overlay::Overlay, row::Version, table::is_below};
+use crate::{
+    fault::{Remedy, Result},
+    record::{Offset, Timestamp},
+};
+use bytes::Bytes;
+
+impl Store {
+    /// Freezes the overlay and hands its changelog records to `sink`, in the order of first write (of each write
+    /// without deduplication). Returns how many there were; an unlogged store gives none (P-67).
+    ///
+    /// # Panics
+    /// When the outcome of the transaction drained before is still open, or an update is still held back: both would
+    /// lose writes.
+    pub fn drain(&mut self, sink: &mut dyn ChangelogSink) -> u64 {
+        assert!(self.frozen.is_none(), "store {}: one commit at a time", self.spec.name);
+        assert!(self.open.held_bytes() == 0, "store {}: a commit flushes the record cache first", self.spec.name);
+        let mut frozen = std::mem::replace(&mut self.open, self.spare.take().expect("not more than two overlays"));
+        frozen.stream_time = self.stream_time;
+        if self.spec.logged {
+            let kind = self.spec.kind;
+            let mut drained = 0;
+            frozen.for_each_logged(|row, version| {
+                sink.log(kind.changelog_key(row), version.value.clone(), version.timestamp);
+                drained += 1;
+            });
+            frozen.drained = drained;
+        }
+        let drained = frozen.drained;
+        if self.flaw == Flaw::StoreBeforeCommit {
+            self.apply(&frozen);
+        }
+        self.frozen = Some(frozen);
+        drained
+    }
+
+    /// The transaction of the frozen overlay is committed: its rows move to the table, and the position grows by the
+    /// records drained and one marker, if there was a record (I2). `now` is the wall clock taken before the commit was
+    /// sent. Without a frozen overlay it only counts as [`Store::covered`].
+    pub fn committed(&mut self, now: Timestamp) {
+        if let Some(mut frozen) = self.frozen.take() {
+            if self.spec.logged && (frozen.drained > 0 || self.flaw == Flaw::MarkerWithoutRecords) {
+                let drained = Offset::try_from(frozen.drained).expect("fewer records than offsets");
+                self.position += drained + 1;
+            }
+            if self.flaw != Flaw::StoreBeforeCommit {
+                self.apply(&frozen);
+            }
+            frozen.reset();
+            self.spare = Some(frozen);
+        }
+        self.covered(now);
+    }
+
+    /// All that is committed up to the wall clock time `now` is in this store: called with a time taken before the
+    /// stable offsets were read under which a restore ended, or under which an idle owner still owns the task (I2).
+    pub fn covered(&mut self, now: Timestamp) {
+        self.covered_at = self.covered_at.max(now);
+        if self.unsaved_since.is_none() && self.table.bytes().unsaved > 0 {
+            self.unsaved_since = Some(now);
+        }
+    }
+
+    /// Forgets every uncommitted write; stream time goes back to that of the last commit.
+    pub fn discard(&mut self) {
+        let frozen = self.frozen.take();
+        if self.flaw == Flaw::OverlayAfterAbort {
+            if let (Some(mut frozen), true) = (frozen, self.open.is_empty()) {
+                frozen.drained = 0;
+                self.spare = Some(std::mem::replace(&mut self.open, frozen));
+            }
+            return;
+        }
+        if let Some(mut frozen) = frozen {
+            frozen.reset();
+            self.spare = Some(frozen);
+        }
+        self.open.reset();
+        self.stream_time = self.committed_stream_time;
+    }
+
+    fn apply(&mut self, overlay: &Overlay) {
+        self.committed_stream_time = self.committed_stream_time.max(overlay.stream_time);
+        let cut = self.cut_at(self.committed_stream_time);
+        for (row, version) in overlay.written() {
+            if !is_below(row, cut) {
+                self.write(row.clone(), version.clone());
+            }
+        }
+        if let Some(cut) = cut {
+            self.table.drop_below(cut);
+        }
+    }
+
+    /// Writes a committed version. A deletion that meets nothing in the backend leaves no trace.
+    fn write(&mut self, row: Bytes, version: Version) {
+        if version.value.is_none() && !self.backend_may_have(&row) {
+            self.table.remove(&row);
+        } else {
+            self.table.write(row, version, self.flaw == Flaw::SavedReadStale);
+        }
+    }
+
+    /// Applies a changelog record as a committed row; one that has expired is left out.
+    ///
+    /// # Errors
+    /// When the key is none of this store's (D-166).
+    pub fn restore(&mut self, key: &Bytes, value: Option<&Bytes>, timestamp: Timestamp) -> Result<()> {
+        let row = self.spec.kind.row_of(key).map_err(|fault| self.blame(fault.with_remedy(Remedy::Stop)))?;
+        let time = self.time_of(&row, timestamp)?;
+        self.advance_stream_time(time);
+        let cut = self.cut_at(self.committed_stream_time);
+        if !is_below(&row, cut) {
+            let value = value.map(|value| Bytes::copy_from_slice(value));
+            self.write(row, Version { value, timestamp });
+            if let Some(cut) = cut {
+                self.table.drop_below(cut);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets committed stream time, such as from the metadata of the committed offsets. It never goes back.
+    pub fn advance_stream_time(&mut self, time: Timestamp) {
+        self.committed_stream_time = self.committed_stream_time.max(time);
+        self.stream_time = self.stream_time.max(time);
+    }
+
+    /// The changelog offset up to which this store is known to be complete: where a restore goes on.
+    pub fn position(&self) -> Offset {
+        self.position
+    }
+
+    /// Sets the position during and after a restore. It never goes down.
+    pub fn advance_position(&mut self, position: Offset) {
+        self.position = self.position.max(position);
+    }
+}

@@ -1,0 +1,124 @@
+//! A row, and the form in which a backend stores it.
+
+use crate::{
+    fault::{Fault, Result},
+    record::{Headers, NO_TIMESTAMP, SourceContext, Timestamp},
+};
+use bytes::Bytes;
+
+const TIMESTAMP_BYTES: usize = 8;
+
+/// A row: its value and the timestamp of the value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Value bytes.
+    pub value: Bytes,
+    /// Event time of the value in milliseconds.
+    pub timestamp: Timestamp,
+}
+
+impl Row {
+    /// The stored form: timestamp (i64 big endian), then the value (D-168).
+    pub fn to_stored(&self) -> Bytes {
+        let mut out = Vec::with_capacity(TIMESTAMP_BYTES + self.value.len());
+        out.extend_from_slice(&self.timestamp.to_be_bytes());
+        out.extend_from_slice(&self.value);
+        out.into()
+    }
+
+    /// Takes the stored form apart (D-168); the value shares the memory of `stored`.
+    ///
+    /// # Errors
+    /// When there is no room for a timestamp: something else wrote these bytes.
+    pub fn from_stored(stored: &Bytes) -> Result<Self> {
+        let (timestamp, _) = split_stored(stored)?;
+        Ok(Self { value: stored.slice(TIMESTAMP_BYTES..), timestamp })
+    }
+
+    /// As [`Row::from_stored`], with a copy of the value.
+    pub(super) fn copy_from_stored(stored: &[u8]) -> Result<Self> {
+        let (timestamp, value) = split_stored(stored)?;
+        Ok(Self { value: Bytes::copy_from_slice(value), timestamp })
+    }
+}
+
+fn split_stored(stored: &[u8]) -> Result<(Timestamp, &[u8])> {
+    match stored.split_first_chunk::<TIMESTAMP_BYTES>() {
+        Some((timestamp, value)) => Ok((Timestamp::from_be_bytes(*timestamp), value)),
+        None => Err(Fault::stop(format!("a stored row of {} bytes has no timestamp", stored.len()))
+            .hint("delete the store's directory; it is restored from the changelog")),
+    }
+}
+
+/// One version of a row: a value, or that there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Version {
+    pub(super) value: Option<Bytes>,
+    pub(super) timestamp: Timestamp,
+}
+
+impl Version {
+    pub(super) fn row(&self) -> Option<Row> {
+        Some(Row { value: self.value.clone()?, timestamp: self.timestamp })
+    }
+
+    pub(super) fn stored(&self) -> Option<Bytes> {
+        self.row().map(|row| row.to_stored())
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.value.as_ref().map_or(0, Bytes::len)
+    }
+}
+
+impl From<Option<Row>> for Version {
+    fn from(row: Option<Row>) -> Self {
+        match row {
+            Some(Row { value, timestamp }) => Self { value: Some(value), timestamp },
+            None => Self { value: None, timestamp: NO_TIMESTAMP },
+        }
+    }
+}
+
+/// An update that the record cache held back, in the form in which it is forwarded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// Row id.
+    pub row: Bytes,
+    /// The row as it was last forwarded, or before the cache saw it.
+    pub old: Option<Row>,
+    /// The row now.
+    pub new: Option<Row>,
+    /// Event time of the last update (a deletion has one too).
+    pub timestamp: Timestamp,
+    /// Headers of the last update.
+    pub headers: Headers,
+    /// Input record of the last update.
+    pub source: Option<SourceContext>,
+}
+
+/// Receives the changelog records of a commit.
+pub trait ChangelogSink {
+    /// One changelog record in the topic's own format.
+    fn log(&mut self, key: Bytes, value: Option<Bytes>, timestamp: Timestamp);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stored_form_is_the_timestamp_then_the_value_d168() {
+        let row = Row { value: Bytes::from_static(b"v"), timestamp: 258 };
+        let stored = row.to_stored();
+        assert_eq!(&stored[..], b"\0\0\0\0\0\0\x01\x02v");
+        assert_eq!(Row::from_stored(&stored).unwrap(), row);
+        assert_eq!(Row::copy_from_stored(&stored).unwrap(), row);
+    }
+
+    #[test]
+    fn a_stored_row_without_a_timestamp_stops() {
+        let fault = Row::copy_from_stored(b"1234567").unwrap_err();
+        assert_eq!(fault.remedy, crate::fault::Remedy::Stop);
+    }
+}
