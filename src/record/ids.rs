@@ -51,3 +51,11 @@ impl fmt::Display for TopicPartition {
 /// The place of a store among the stores of its task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StoreIx(pub usize);
+
+/// Number of an effect that awaits an answer; unique within a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Request(pub u64);
+
+/// Number of a fetch; unique within a worker. Records of an older fetch of the same partition are stale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Fetch(pub u64);

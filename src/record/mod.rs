@@ -6,7 +6,7 @@ mod raw;
 mod windowed;
 
 pub use headers::Headers;
-pub use ids::{StoreIx, TaskId, TopicPartition};
+pub use ids::{Fetch, Request, StoreIx, TaskId, TopicPartition};
 pub use raw::{OutRecord, RawRecord, SourceContext, Target};
 pub use windowed::Windowed;
 

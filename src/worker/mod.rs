@@ -1,79 +1,285 @@
 //! Many tasks, one group member, one transaction: a value that drivers feed with events and whose effects they carry out.
+//!
+//! ```text
+//!            handle(now, Event)                 poll_effect() -> Effect
+//!   driver ───────────────────────▶  Worker  ───────────────────────────▶ driver
+//!            step(now, budget)      tasks, outbox, transaction
+//! ```
+//!
+//! [`membership`](self) decides which tasks exist, [`tasks`](self) brings them up and down, [`commit`](self) runs the
+//! transaction, [`memory`](self) moves committed rows to disk.
 
+mod commit;
 mod effect;
 mod event;
+mod held;
+mod membership;
+mod memory;
 mod planted;
 mod settings;
+mod snapshot;
+mod tasks;
 
+pub use crate::record::{Fetch, Request};
 pub use effect::{CommitOffset, Effect, From, OpenStore};
 pub use event::{Event, GroupMetadata, LogRange, Now, OpenedStore, Outcome, Stable};
 pub use planted::Planted;
 pub use settings::{Guarantee, NEVER, Settings};
-
-/// Number of an effect that awaits an answer; unique within a worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Request(pub u64);
-
-/// Number of a fetch; unique within a worker. Records of an older fetch of the same partition are stale.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Fetch(pub u64);
+pub use snapshot::{Snapshot, TaskSnapshot};
 
 use crate::{
-    fault::Result,
-    record::{Timestamp, TopicPartition},
+    fault::{Fault, Remedy},
+    operator::Punctuation,
+    record::{Offset, TaskId, Timestamp, TopicPartition},
+    task::{Env, Outbox, at_task},
     topology::{Resolved, Topology},
 };
-use std::sync::Arc;
+use commit::Transaction;
+use held::{Closing, Held, Phase};
+use membership::GivingUp;
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+/// Records of one task in a row before the next task has its turn.
+const TURN_RECORDS_MAX: usize = 64;
 
 /// One group member: its tasks and its transaction.
 pub struct Worker {
-    _x: (),
+    topology: Arc<Topology>,
+    resolved: Arc<Resolved>,
+    settings: Settings,
+    effects: VecDeque<Effect>,
+    requests: u64,
+    fetches: u64,
+    /// Identity under the current assignment; `None` while there is none.
+    group: Option<GroupMetadata>,
+    giving_up: Option<GivingUp>,
+    tasks: BTreeMap<TaskId, Held>,
+    closing: Vec<Closing>,
+    /// Running persists: task, store, and whether the task was closing.
+    persists: BTreeMap<Request, (TaskId, usize)>,
+    transaction: Transaction,
+    outbox: Outbox,
+    commits: i64,
+    last_commit: Timestamp,
+    aborts: u32,
+    backoff_until: Timestamp,
+    /// The task whose turn is next.
+    turn: usize,
+    /// Set once the worker is to end; the fault is why, when nobody asked.
+    stopping: Option<Option<Fault>>,
+    exited: bool,
+    kept_forever: BTreeSet<Arc<str>>,
+    last_purge: Timestamp,
+    purged: BTreeMap<TopicPartition, Offset>,
+    totals: snapshot::Totals,
 }
 
-/// Figures of a worker at one moment; the HTTP side reads copies of it.
-#[derive(Debug, Clone, Default)]
-pub struct Snapshot {
-    /// Records processed since the start, by source topic.
-    pub processed: u64,
-}
-
-#[allow(unused_variables, reason = "signatures first")]
 impl Worker {
     /// A worker without an assignment.
     pub fn new(topology: Arc<Topology>, resolved: Arc<Resolved>, settings: Settings) -> Self {
-        todo!()
+        Self {
+            topology,
+            resolved,
+            settings,
+            effects: VecDeque::new(),
+            requests: 0,
+            fetches: 0,
+            group: None,
+            giving_up: None,
+            tasks: BTreeMap::new(),
+            closing: Vec::new(),
+            persists: BTreeMap::new(),
+            transaction: Transaction::Idle,
+            outbox: Outbox::default(),
+            commits: 0,
+            last_commit: 0,
+            aborts: 0,
+            backoff_until: 0,
+            turn: 0,
+            stopping: None,
+            exited: false,
+            kept_forever: BTreeSet::new(),
+            last_purge: 0,
+            purged: BTreeMap::new(),
+            totals: snapshot::Totals::default(),
+        }
     }
 
-    /// Something happened.
+    /// Something happened. Nothing is processed here.
     pub fn handle(&mut self, now: Timestamp, event: Event) {
-        todo!()
+        match event {
+            Event::Assigned { partitions, counts, group } => self.assigned(now, partitions, &counts, group),
+            Event::Revoked => self.revoked(now),
+            Event::Lost => self.lost(now),
+            Event::Records { fetch, partition, records, position, end } => {
+                self.fetched(fetch, &partition, records, position, end);
+            }
+            Event::Position { fetch, partition, position, end } => {
+                self.fetched(fetch, &partition, Vec::new(), position, end);
+            }
+            Event::Opened { request, result } => self.opened(now, request, result),
+            Event::LogRanges { request, result } => self.ranged(now, request, result),
+            Event::Restored { request, result } => self.restored(now, request, result),
+            Event::Persisted { request, result } => self.persisted(now, request, &result),
+            Event::Closed { request } => self.closing.retain(|c| c.closed != Some(request)),
+            Event::CommitEnded { request, outcome } => self.commit_ended(now, request, outcome),
+            Event::SendFailed { fault } => self.send_failed(now, fault),
+            Event::AbortEnded { request, result } => self.abort_ended(now, request, result),
+            Event::ProducerReady { request, result } => self.producer_ready(now, request, result),
+            Event::StableOffsets { request, result } => self.stable(now, request, result),
+            Event::Budget { table_bytes_max } => self.settings.table_bytes_max = table_bytes_max,
+            Event::Stop => {
+                self.stopping.get_or_insert(None);
+            }
+        }
+        self.settle(now);
     }
 
     /// Processes at most `budget` records. True when there is more to do at once.
     pub fn step(&mut self, now: Timestamp, budget: usize) -> bool {
-        todo!()
+        if self.exited {
+            return false;
+        }
+        self.close_suspended(now);
+        self.relieve_memory(now);
+        let mut left = budget;
+        if self.may_process(now) {
+            self.punctuate(now);
+            left = self.turns(now, left);
+        }
+        if self.commit_due(now) {
+            self.start_commit(now);
+        }
+        self.purge(now);
+        self.settle(now);
+        left == 0
     }
 
     /// The next thing for the driver to do.
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        todo!()
+        self.effects.pop_front()
     }
 
-    /// When [`Worker::step`] should be called again even if nothing happens.
+    /// When [`Worker::step`] should be called again even if nothing happens; [`NEVER`] when there is no such time.
     pub fn next_wakeup(&self) -> Timestamp {
-        todo!()
+        if self.exited {
+            return NEVER;
+        }
+        let mut at = NEVER;
+        if self.transaction.accepts_work() {
+            if self.tasks.values().any(|h| h.running() && h.task.wants_commit()) {
+                at = at.min(self.last_commit + self.settings.commit_interval_ms);
+            }
+            if self.backoff_until > 0 {
+                at = at.min(self.backoff_until);
+            }
+            at = at.min(self.tasks.values().filter_map(|h| h.task.next_punctuation()).min().unwrap_or(NEVER));
+        }
+        at.min(self.next_memory_wakeup()).min(self.next_suspended_close())
     }
 
-    /// True when every owned partition is processed and committed up to `end` of each (for `--until-end`).
-    pub fn committed_up_to(&self, ends: &[(TopicPartition, i64)]) -> bool {
-        todo!()
+    /// Whether tasks may run now: under an assignment, with no outcome awaited, not backing off, disk keeping up.
+    fn may_process(&self, now: Timestamp) -> bool {
+        let owner = self.group.is_some() && self.giving_up.is_none() && self.stopping.is_none();
+        owner && self.transaction.accepts_work() && now >= self.backoff_until && !self.stalled()
     }
 
-    /// Figures for metrics, logs and `/tasks`.
-    pub fn snapshot(&self) -> Snapshot {
-        todo!()
+    fn punctuate(&mut self, now: Timestamp) {
+        for id in self.running_tasks() {
+            let result = self.with_task(now, id, |task, env| task.punctuate(Punctuation::WallClock, env));
+            if let Err(fault) = result {
+                self.fault(now, at_task(fault, id));
+                return;
+            }
+        }
+    }
+
+    /// Gives each ready task its turns until nothing is ready, the budget is spent or a commit is due.
+    fn turns(&mut self, now: Timestamp, mut left: usize) -> usize {
+        let ids = self.running_tasks();
+        if ids.is_empty() {
+            return left;
+        }
+        let mut idle = 0;
+        while idle < ids.len() && left > 0 && self.transaction.accepts_work() && !self.commit_due(now) {
+            let id = ids[self.turn % ids.len()];
+            self.turn = self.turn.wrapping_add(1);
+            let mut done = 0;
+            while done < TURN_RECORDS_MAX.min(left) {
+                match self.with_task(now, id, |task, env| task.process(env)) {
+                    Ok(true) => done += 1,
+                    Ok(false) => break,
+                    Err(fault) => {
+                        self.fault(now, at_task(fault, id));
+                        return left;
+                    }
+                }
+            }
+            idle = if done == 0 { idle + 1 } else { 0 };
+            left -= done;
+            self.resume_flow(id);
+            self.relieve_buffers(now, id);
+        }
+        left
+    }
+
+    /// Keeps outbox and record caches inside their limits.
+    fn relieve_buffers(&mut self, now: Timestamp, id: TaskId) {
+        let pending: usize = self.tasks.values().map(|h| h.task.pending_bytes()).sum();
+        if pending > self.settings.cache_bytes_max {
+            if let Err(fault) = self.with_task(now, id, |task, env| task.flush(env)) {
+                self.fault(now, at_task(fault, id));
+                return;
+            }
+        }
+        if self.outbox.bytes() > self.settings.outbox_bytes_max {
+            self.send_outbox();
+        }
+    }
+
+    fn running_tasks(&self) -> Vec<TaskId> {
+        self.tasks.iter().filter(|(_, h)| h.running()).map(|(id, _)| *id).collect()
+    }
+
+    fn with_task<T>(
+        &mut self,
+        now: Timestamp,
+        id: TaskId,
+        f: impl FnOnce(&mut crate::task::Task, &mut Env<'_>) -> crate::fault::Result<T>,
+    ) -> crate::fault::Result<T> {
+        let mut env = Env {
+            now,
+            resolved: &self.resolved,
+            outbox: &mut self.outbox,
+            request_bytes_max: self.settings.request_bytes_max,
+            max_task_idle_ms: self.settings.max_task_idle_ms,
+        };
+        f(&mut self.tasks.get_mut(&id).expect("only known tasks are called").task, &mut env)
+    }
+
+    /// A failure while records flow: its remedy says what happens.
+    fn fault(&mut self, now: Timestamp, fault: Fault) {
+        match fault.remedy {
+            Remedy::Stop => self.fail(now, fault),
+            Remedy::Rejoin => self.abort(now, commit::Cause::Lost),
+            Remedy::Skip | Remedy::Retry | Remedy::Rebuild => self.abort(now, commit::Cause::Retry(fault)),
+        }
+    }
+
+    /// Ends the worker because of a fault: the open transaction is aborted, committed state is kept.
+    fn fail(&mut self, now: Timestamp, fault: Fault) {
+        tracing::error!(%fault, "the worker stops");
+        if !matches!(self.stopping, Some(Some(_))) {
+            self.stopping = Some(Some(fault));
+        }
+        self.abort(now, commit::Cause::Stop);
+    }
+
+    fn request(&mut self) -> Request {
+        self.requests += 1;
+        Request(self.requests)
     }
 }
-
-/// Result of a worker call.
-pub type WorkerResult = Result<()>;

@@ -1,0 +1,214 @@
+//! The stores of a task and how complete they are: all that restore (and later a standby) needs.
+
+use super::outbox::{Changelog, Outbox};
+use crate::{
+    fault::{Fault, Result},
+    record::{Offset, RawRecord, TaskId, Timestamp, TopicPartition},
+    state::{Backend, Saved, Store},
+    topology::StorePlan,
+};
+use std::sync::Arc;
+
+/// What is done with the state found on disk (I2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is proved right: restore goes on from its position.
+    Keep,
+    /// There is none.
+    Empty,
+    /// It can't be proved right, and why.
+    Discard(String),
+}
+
+/// How a state's description is judged.
+pub struct Judge<'a> {
+    /// The cluster at hand.
+    pub cluster_id: &'a str,
+    /// Id of the changelog topic at hand.
+    pub topic_id: &'a str,
+    /// First offset still in the changelog.
+    pub start: Offset,
+    /// Its read-uncommitted end.
+    pub end: Offset,
+    /// Wall clock.
+    pub now: Timestamp,
+    /// `delete.retention.ms` of the changelog.
+    pub delete_retention_ms: i64,
+    /// True when only a clean close is trusted (at least once).
+    pub clean_only: bool,
+}
+
+impl Judge<'_> {
+    /// Judges what a backend says of itself. A tenth of the retention is kept as a margin for the restore's own time.
+    pub fn verdict(&self, saved: Option<&Saved>) -> Verdict {
+        let Some(saved) = saved else { return Verdict::Empty };
+        let age = self.now - saved.covered_at;
+        let discard = |why: String| Verdict::Discard(why);
+        if saved.cluster_id != self.cluster_id {
+            discard(format!("it belongs to cluster {}, this is {}", saved.cluster_id, self.cluster_id))
+        } else if saved.topic_id != self.topic_id {
+            discard("its changelog topic was deleted and made again".into())
+        } else if self.clean_only && !saved.clean {
+            discard("it was not closed cleanly, and at_least_once trusts nothing else".into())
+        } else if saved.position > self.end {
+            discard(format!("its position {} lies above the changelog's end {}", saved.position, self.end))
+        } else if saved.position == self.end {
+            Verdict::Keep
+        } else if saved.position < self.start {
+            discard(format!("its position {} lies below the changelog's start {}", saved.position, self.start))
+        } else if age > self.delete_retention_ms - self.delete_retention_ms / 10 {
+            discard(format!("it is {age} ms old, and deletions may be gone after {} ms", self.delete_retention_ms))
+        } else {
+            Verdict::Keep
+        }
+    }
+}
+
+/// One store with its changelog partition.
+pub struct Slot {
+    /// The rows.
+    pub store: Store,
+    /// Where they are logged, if they are.
+    pub changelog: Option<TopicPartition>,
+    /// The cluster of the changelog.
+    pub cluster_id: String,
+    /// Id of the changelog topic.
+    pub topic_id: String,
+    /// Where the running restore ends; `None` when there is none.
+    pub target: Option<Offset>,
+    /// Wall clock when the running restore asked for its end: what it reads was there then.
+    pub asked_at: Timestamp,
+    /// Records restored so far.
+    pub restored: u64,
+}
+
+/// The stores of one task.
+#[derive(Default)]
+pub struct Replica {
+    /// By [`StoreIx`](crate::record::StoreIx).
+    pub slots: Vec<Slot>,
+    /// True when every store holds all that was committed when the task was assigned.
+    pub complete: bool,
+}
+
+impl Replica {
+    /// Adds an opened store.
+    pub fn push(&mut self, task: TaskId, plan: &StorePlan, store: Store, cluster_id: String, topic_id: String) {
+        let changelog = plan.changelog.as_ref().map(|topic| TopicPartition::new(Arc::clone(topic), task.partition));
+        self.slots.push(Slot { store, changelog, cluster_id, topic_id, target: None, asked_at: 0, restored: 0 });
+    }
+
+    /// Starts the restore of a store up to `end`.
+    pub fn begin_restore(&mut self, slot: usize, start: Offset, end: Offset, asked_at: Timestamp) {
+        let slot = &mut self.slots[slot];
+        slot.store.advance_position(start.min(end));
+        slot.target = Some(end);
+        slot.asked_at = asked_at;
+    }
+
+    /// The next piece to read: slot, changelog partition, from, to. Finished restores are closed on the way.
+    pub fn next_piece(&mut self, slot: usize) -> Option<(TopicPartition, Offset, Offset)> {
+        let slot = &mut self.slots[slot];
+        let target = slot.target?;
+        if slot.store.position() < target {
+            return Some((slot.changelog.clone()?, slot.store.position(), target));
+        }
+        slot.target = None;
+        slot.store.cover(slot.asked_at);
+        None
+    }
+
+    /// Applies one piece of a changelog.
+    ///
+    /// # Errors
+    /// When a changelog key is malformed.
+    pub fn restore(&mut self, slot: usize, records: &[RawRecord], position: Offset) -> Result<()> {
+        let slot = &mut self.slots[slot];
+        let place = || slot.changelog.as_ref().map_or_else(String::new, ToString::to_string);
+        for record in records {
+            let Some(key) = &record.key else {
+                return Err(Fault::stop("changelog record without a key").at(place()).hint("is it another program's topic?"));
+            };
+            slot.store.restore(key, record.value.as_ref(), record.timestamp)?;
+        }
+        slot.restored += records.len() as u64;
+        slot.store.advance_position(position);
+        Ok(())
+    }
+
+    /// Hands the dirty rows of all stores to the outbox as changelog records.
+    pub fn drain(&mut self, outbox: &mut Outbox, partition: i32) {
+        for slot in &mut self.slots {
+            let nowhere: Arc<str> = "".into();
+            let topic = slot.changelog.as_ref().map_or(&nowhere, |tp| &tp.topic);
+            slot.store.drain(&mut Changelog { topic, partition, outbox });
+        }
+    }
+
+    /// Records that the restore still has to read, counted in offsets.
+    pub fn remaining(&self) -> i64 {
+        self.slots.iter().filter_map(|s| Some((s.target? - s.store.position()).max(0))).sum()
+    }
+
+    /// Bytes of uncommitted rows.
+    pub fn overlay_bytes(&self) -> usize {
+        self.slots.iter().map(|s| s.store.overlay_bytes()).sum()
+    }
+
+    /// Bytes of committed rows in memory.
+    pub fn table_bytes(&self) -> usize {
+        self.slots.iter().map(|s| s.store.table_bytes()).sum()
+    }
+
+    /// Backends that survive the process.
+    pub fn durable(&self) -> bool {
+        self.slots.iter().any(|s| s.store.backend().durable())
+    }
+
+    /// The backend of a slot.
+    pub fn backend(&self, slot: usize) -> Arc<dyn Backend> {
+        Arc::clone(self.slots[slot].store.backend())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn saved(position: Offset) -> Saved {
+        Saved {
+            position,
+            stream_time: -1,
+            cluster_id: "c".into(),
+            topic_id: "t".into(),
+            covered_at: 1_000,
+            clean: false,
+        }
+    }
+
+    fn judge() -> Judge<'static> {
+        Judge {
+            cluster_id: "c",
+            topic_id: "t",
+            start: 5,
+            end: 20,
+            now: 1_500,
+            delete_retention_ms: 1_000,
+            clean_only: false,
+        }
+    }
+
+    #[test]
+    fn i2_state_is_kept_only_when_the_changelog_proves_it() {
+        let discarded = |judge: &Judge<'_>, s: &Saved| matches!(judge.verdict(Some(s)), Verdict::Discard(_));
+        assert_eq!(judge().verdict(None), Verdict::Empty);
+        assert_eq!(judge().verdict(Some(&saved(5))), Verdict::Keep);
+        assert!(discarded(&judge(), &saved(4)), "below the start");
+        assert!(discarded(&judge(), &saved(21)), "above the end");
+        assert!(discarded(&judge(), &Saved { topic_id: "u".into(), ..saved(10) }), "another topic");
+        assert!(discarded(&judge(), &Saved { cluster_id: "d".into(), ..saved(10) }), "another cluster");
+        assert!(discarded(&Judge { now: 1_901, ..judge() }, &saved(10)), "too old");
+        assert_eq!(Judge { now: 9_000, ..judge() }.verdict(Some(&saved(20))), Verdict::Keep, "at the end, age is nothing");
+        assert!(discarded(&Judge { clean_only: true, ..judge() }, &saved(10)), "not clean");
+    }
+}

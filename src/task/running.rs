@@ -1,0 +1,393 @@
+//! A task: replica, queues, operators, times.
+
+use super::{
+    context::Inside,
+    metadata::{Metadata, Stamp},
+    outbox::Outbox,
+    queue::{Idle, Queue},
+    replica::Replica,
+    schedules::Schedules,
+};
+use crate::{
+    fault::{Fault, Remedy, Result},
+    operator::{Dropped, Punctuation},
+    record::{NO_TIMESTAMP, Offset, SourceContext, TaskId, Timestamp, TopicPartition},
+    topology::{Graph, Resolved, Topology},
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Plain counters; they only grow, also over aborts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Records processed.
+    pub processed: u64,
+    /// Bytes of keys, values and headers of the processed records.
+    pub processed_bytes: u64,
+    /// Records sent to sinks.
+    pub sent: u64,
+    /// Bytes sent to sinks.
+    pub sent_bytes: u64,
+    /// Records left out, by [`Dropped`] in declaration order.
+    pub dropped: [u64; Dropped::ALL.len()],
+    /// Punctuations called.
+    pub punctuated: u64,
+}
+
+/// What the worker lends to a task for one call.
+pub struct Env<'a> {
+    /// Wall clock in milliseconds.
+    pub now: Timestamp,
+    /// Topics and partition counts.
+    pub resolved: &'a Resolved,
+    /// The worker's outbox.
+    pub outbox: &'a mut Outbox,
+    /// `max.request.size` in bytes.
+    pub request_bytes_max: usize,
+    /// `max.task.idle.ms`.
+    pub max_task_idle_ms: i64,
+}
+
+/// The committed position of one source partition, as far as this member knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The next offset to read; `None` when nothing was ever committed.
+    pub offset: Option<Offset>,
+    /// The metadata committed with it.
+    pub metadata: String,
+}
+
+/// The operators of a task and what feeds them; made anew by each restart.
+struct Live {
+    graph: Graph,
+    queues: Vec<Queue>,
+    times: Vec<Timestamp>,
+    stream_time: Timestamp,
+    schedules: Schedules,
+    unkeyed: u32,
+    idle_since: Option<Timestamp>,
+}
+
+/// One sub-topology on one partition.
+pub struct Task {
+    /// Its id.
+    pub id: TaskId,
+    /// Its stores.
+    pub replica: Replica,
+    /// What is committed for its source partitions, in the order of its sources.
+    pub committed: Vec<Committed>,
+    /// Counters since the task was created.
+    pub counters: Counters,
+    /// True when the open transaction holds something of this task.
+    pub touched: bool,
+    /// True when the open transaction holds a processed record of it.
+    pub processed: bool,
+    /// True when an operator asked for a commit.
+    pub commit_requested: bool,
+    live: Option<Live>,
+}
+
+impl Task {
+    /// A task without stores and operators.
+    pub fn new(id: TaskId, committed: Vec<Committed>) -> Self {
+        Self {
+            id,
+            replica: Replica::default(),
+            committed,
+            counters: Counters::default(),
+            touched: false,
+            processed: false,
+            commit_requested: false,
+            live: None,
+        }
+    }
+
+    /// Starts, or starts again, from the committed metadata and the stores, and from nothing else: uncommitted rows,
+    /// queues, times, schedules and user processors go. A new task and one after an abort take this one way.
+    ///
+    /// # Errors
+    /// When the graph can't be built or a processor refuses to start.
+    pub fn restart(&mut self, topology: &Topology, env: &mut Env<'_>) -> Result<()> {
+        for slot in &mut self.replica.slots {
+            slot.store.discard();
+        }
+        self.touched = false;
+        self.processed = false;
+        self.commit_requested = false;
+        let graph = topology.graph(self.id.sub_topology, env.resolved)?;
+        let metadata: Vec<Metadata> = self.committed.iter().map(|c| Metadata::decode(&c.metadata)).collect();
+        let mut known: BTreeMap<String, i64> = BTreeMap::new();
+        for (name, time) in metadata.iter().flat_map(|m| &m.times) {
+            known.entry(name.clone()).and_modify(|t| *t = (*t).max(*time)).or_insert(*time);
+        }
+        let mut queues = Vec::with_capacity(graph.sources.len());
+        for (entry, (committed, metadata)) in graph.sources.iter().zip(self.committed.iter().zip(&metadata)) {
+            debug_assert_eq!(entry.topic, committed.partition.topic, "committed offsets come in source order");
+            let mut queue = Queue::new(committed.partition.clone(), entry.source.clone());
+            queue.partition_time = metadata.partition_time;
+            queue.committed = committed.offset;
+            queues.push(queue);
+        }
+        let times = graph.times.iter().map(|n| known.get(&**n).copied().unwrap_or(NO_TIMESTAMP)).collect();
+        let stream_time = queues.iter().map(|q| q.partition_time).max().unwrap_or(NO_TIMESTAMP);
+        let schedules = Schedules::restored(&known);
+        self.live = Some(Live { graph, queues, times, stream_time, schedules, unkeyed: 0, idle_since: None });
+        self.call(env, None, |graph, cx| graph.nodes.iter().try_for_each(|node| node.init(cx)))?;
+        self.touched = false;
+        Ok(())
+    }
+
+    /// True between a start and [`Task::stop`].
+    pub fn is_live(&self) -> bool {
+        self.live.is_some()
+    }
+
+    /// Drops operators, queues and uncommitted rows, without writing.
+    pub fn stop(&mut self) {
+        self.live = None;
+        self.touched = false;
+        for slot in &mut self.replica.slots {
+            slot.store.discard();
+        }
+    }
+
+    /// Calls `close` of every node.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub fn close_nodes(&mut self, env: &mut Env<'_>) -> Result<()> {
+        if self.live.is_none() {
+            return Ok(());
+        }
+        self.call(env, None, |graph, cx| graph.nodes.iter().try_for_each(|node| node.close(cx)))
+    }
+
+    fn call(
+        &mut self,
+        env: &mut Env<'_>,
+        source: Option<SourceContext>,
+        f: impl FnOnce(&Graph, &mut Inside<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let live = self.live.as_mut().expect("only a started task is called");
+        let mut cx = Inside {
+            id: self.id,
+            resolved: env.resolved,
+            request_bytes_max: env.request_bytes_max,
+            now: env.now,
+            stream_time: live.stream_time,
+            source,
+            names: &live.graph.names,
+            slots: &mut self.replica.slots,
+            times: &mut live.times,
+            schedules: &mut live.schedules,
+            outbox: env.outbox,
+            counters: &mut self.counters,
+            unkeyed: &mut live.unkeyed,
+            commit_requested: &mut self.commit_requested,
+        };
+        f(&live.graph, &mut cx)
+    }
+
+    /// The source partitions with their queues.
+    pub fn queues(&mut self) -> &mut [Queue] {
+        self.live.as_mut().map_or(&mut [], |live| &mut live.queues)
+    }
+
+    /// The queue of a partition.
+    pub fn queue(&mut self, partition: &TopicPartition) -> Option<&mut Queue> {
+        self.queues().iter_mut().find(|q| q.partition == *partition)
+    }
+
+    /// Processes the record that is next by timestamp, if the task is ready, then punctuates by stream
+    /// time. False when there was nothing to do.
+    ///
+    /// # Errors
+    /// A fault whose remedy is not "skip": a record to skip is counted here.
+    pub fn process(&mut self, env: &mut Env<'_>) -> Result<bool> {
+        let Some(index) = self.choose(env)? else { return Ok(false) };
+        let live = self.live.as_mut().expect("chosen from a started task");
+        let queue = &mut live.queues[index];
+        let (raw, timestamp) = queue.pop().expect("a chosen queue has a head");
+        let context = SourceContext {
+            topic: Arc::clone(&queue.partition.topic),
+            partition: queue.partition.partition,
+            offset: raw.offset,
+        };
+        live.stream_time = live.stream_time.max(timestamp);
+        let entry = live.queues[index].source.clone();
+        self.touched = true;
+        self.processed = true;
+        self.counters.processed += 1;
+        self.counters.processed_bytes += raw.bytes() as u64;
+        match self.call(env, Some(context), |_, cx| entry.process(cx, &raw, timestamp)) {
+            Err(fault) if fault.remedy == Remedy::Skip => {
+                self.counters.dropped[Dropped::Deserialization as usize] += 1;
+                tracing::warn!(task = %self.id, offset = raw.offset, %fault, "record skipped");
+            }
+            other => other?,
+        }
+        self.punctuate(Punctuation::StreamTime, env)?;
+        Ok(true)
+    }
+
+    /// The queue with the smallest head timestamp, ties by order of the sources; `None` while the task must wait.
+    fn choose(&mut self, env: &Env<'_>) -> Result<Option<usize>> {
+        let Some(live) = self.live.as_mut() else { return Ok(None) };
+        let mut best: Option<(Timestamp, usize)> = None;
+        let mut behind = false;
+        let mut empty = false;
+        for (index, queue) in live.queues.iter_mut().enumerate() {
+            let mut negative = 0;
+            let head = queue.head(&mut negative);
+            self.counters.dropped[Dropped::NegativeTimestamp as usize] += negative;
+            self.touched |= negative > 0;
+            match head.map_err(|f| f.at(format!("{} of task {}", queue.partition, self.id)))? {
+                Some(head) if best.is_none_or(|(time, _)| head < time) => best = Some((head, index)),
+                Some(_) => {}
+                None => {
+                    empty = true;
+                    behind |= queue.idle() == Idle::Behind;
+                }
+            }
+        }
+        let Some((_, index)) = best else {
+            live.idle_since = None;
+            return Ok(None);
+        };
+        if !empty || env.max_task_idle_ms < 0 {
+            live.idle_since = None;
+            return Ok(Some(index));
+        }
+        if behind {
+            return Ok(None);
+        }
+        if env.max_task_idle_ms == 0 {
+            return Ok(Some(index));
+        }
+        let since = *live.idle_since.get_or_insert(env.now);
+        Ok((env.now - since >= env.max_task_idle_ms).then_some(index))
+    }
+
+    /// Calls every schedule of a kind that is due.
+    ///
+    /// # Errors
+    /// As [`Task::process`].
+    pub fn punctuate(&mut self, kind: Punctuation, env: &mut Env<'_>) -> Result<()> {
+        loop {
+            let Some(live) = self.live.as_mut() else { return Ok(()) };
+            let time = match kind {
+                Punctuation::StreamTime => live.stream_time,
+                Punctuation::WallClock => env.now,
+            };
+            let Some((node, schedule)) = live.schedules.pop_due(kind, time) else { return Ok(()) };
+            let node = live.graph.nodes[node].clone();
+            self.touched = true;
+            self.counters.punctuated += 1;
+            self.call(env, None, |_, cx| node.punctuate(cx, schedule, time))?;
+        }
+    }
+
+    /// Forwards what the record caches hold back, upstream caches first.
+    ///
+    /// # Errors
+    /// As [`Task::process`].
+    pub fn flush(&mut self, env: &mut Env<'_>) -> Result<()> {
+        let Some(live) = self.live.as_ref() else { return Ok(()) };
+        for point in live.graph.flush.clone() {
+            let slot = &self.replica.slots[point.store.0];
+            if slot.store.pending_bytes() > 0 {
+                let node = self.live.as_ref().expect("checked above").graph.nodes[point.node].clone();
+                self.call(env, None, |_, cx| node.flush(cx))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of updates that the record caches hold back.
+    pub fn pending_bytes(&self) -> usize {
+        self.replica.slots.iter().map(|s| s.store.pending_bytes()).sum()
+    }
+
+    /// When a wall-clock schedule is due next.
+    pub fn next_punctuation(&self) -> Option<Timestamp> {
+        self.live.as_ref()?.schedules.next_wall_clock()
+    }
+
+    /// True when a commit would change something.
+    pub fn wants_commit(&self) -> bool {
+        self.touched
+            || self.live.as_ref().is_some_and(|live| {
+                live.queues.iter().all(|q| q.committable().is_some()) && live.queues.iter().any(Queue::moved)
+            })
+    }
+
+    /// Offsets and metadata of all source partitions (I7), in the order of the sources. `fetched` plants the bug of
+    /// committing positions that were fetched but not processed.
+    pub fn offsets(&self, stamp: Stamp, fetched: bool) -> Option<Vec<Committed>> {
+        let live = self.live.as_ref()?;
+        let mut metadata = Metadata::default();
+        for (name, time) in live.graph.times.iter().zip(&live.times) {
+            if *time != NO_TIMESTAMP {
+                metadata.times.insert(name.to_string(), *time);
+            }
+        }
+        live.schedules.save(&live.graph.names, &mut metadata.times);
+        metadata.set_stamp(stamp);
+        live.queues
+            .iter()
+            .map(|queue| {
+                metadata.partition_time = queue.partition_time;
+                let offset = if fetched { queue.position() } else { queue.committable() };
+                Some(Committed {
+                    partition: queue.partition.clone(),
+                    offset: Some(offset?),
+                    metadata: metadata.encode(),
+                })
+            })
+            .collect()
+    }
+
+    /// The transaction that held `offsets` and the drained rows is committed. `now` was read before it was sent.
+    pub fn commit_done(&mut self, offsets: Vec<Committed>, now: Timestamp) {
+        for slot in &mut self.replica.slots {
+            slot.store.committed(now);
+        }
+        self.committed = offsets;
+        let Some(live) = self.live.as_mut() else { return };
+        for (queue, committed) in live.queues.iter_mut().zip(&self.committed) {
+            queue.committed = committed.offset;
+        }
+    }
+
+    /// Records that wait or are known to come, over all source partitions.
+    pub fn lag(&self) -> i64 {
+        self.live.as_ref().map_or(0, |live| live.queues.iter().map(Queue::lag).sum())
+    }
+
+    /// Greatest timestamp processed, -1 before the first.
+    pub fn stream_time(&self) -> Timestamp {
+        self.live.as_ref().map_or(NO_TIMESTAMP, |live| live.stream_time)
+    }
+
+    /// True when every source partition is read to its known end and nothing waits.
+    pub fn caught_up(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.queues.iter().all(|q| q.idle() == Idle::CaughtUp))
+    }
+
+    /// Keeps operator times and record caches over an abort: planted in [`Task::restart`]'s place by tests of checkers.
+    pub fn restart_keeping_times(&mut self, topology: &Topology, env: &mut Env<'_>) -> Result<()> {
+        let kept = self.live.as_ref().map(|live| (live.times.clone(), live.stream_time));
+        self.restart(topology, env)?;
+        if let (Some(live), Some((times, stream_time))) = (self.live.as_mut(), kept) {
+            live.times = times;
+            live.stream_time = stream_time;
+        }
+        Ok(())
+    }
+}
+
+/// Says which of a task's partitions a fault concerns.
+pub fn at_task(fault: Fault, id: TaskId) -> Fault {
+    if fault.place().is_empty() { fault.at(format!("task {id}")) } else { fault }
+}

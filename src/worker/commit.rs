@@ -1,0 +1,321 @@
+//! The transaction: one at a time, with the five outcomes of a commit.
+//!
+//! ```text
+//!            first send              interval, bytes, revocation, request
+//!   Idle ──────────────▶ Open ──────────────────────────────────────────▶ Committing
+//!    ▲                    │ fault                                            │
+//!    │    AbortEnded      ▼                              Aborted, Lost,      │ Committed ──▶ Idle
+//!    ├──────────────── Aborting ◀────────────────────────────────────────────┤
+//!    │                                                   Fenced              │
+//!    ├──────────────── Replacing ◀───────────────────────────────────────────┤
+//!    │   stamps decide    ▼                              Unknown             │
+//!    └──────────────── Verifying ◀──── Replacing ◀───────────────────────────┘
+//! ```
+
+use super::{CommitOffset, Effect, Outcome, Planted, Request, Stable, Worker, held::Phase};
+use crate::{
+    fault::Fault,
+    record::{TaskId, Timestamp},
+    task::{Committed, Stamp, at_task},
+};
+
+/// A task's part of a transaction.
+pub(super) struct Part {
+    task: TaskId,
+    offsets: Vec<Committed>,
+}
+
+/// A transaction whose commit was sent.
+pub(super) struct Sent {
+    parts: Vec<Part>,
+    /// Wall clock before the commit was sent.
+    at: Timestamp,
+}
+
+/// Why a transaction is aborted.
+pub(super) enum Cause {
+    /// Try again from the last commit.
+    Retry(Fault),
+    /// The assignment is gone.
+    Lost,
+    /// The producer is fenced: the assignment is as good as gone, and a new producer is needed.
+    Fenced,
+    /// The worker ends.
+    Stop,
+}
+
+/// Where the transaction stands.
+pub(super) enum Transaction {
+    Idle,
+    Open,
+    Committing(Request, Sent),
+    Aborting(Request, Cause),
+    Replacing(Request, Option<Sent>),
+    Verifying(Request, Sent),
+}
+
+impl Transaction {
+    /// True when records may be processed: no outcome is awaited (I4, with one overlay).
+    pub fn accepts_work(&self) -> bool {
+        matches!(self, Self::Idle | Self::Open)
+    }
+
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::Open)
+    }
+}
+
+impl Worker {
+    /// True when a commit now would change something.
+    pub(super) fn something_to_commit(&self) -> bool {
+        self.tasks.values().any(|h| h.running() && h.task.wants_commit())
+    }
+
+    pub(super) fn commit_due(&self, now: Timestamp) -> bool {
+        let member = self.group.is_some() && self.giving_up.is_none() && self.stopping.is_none();
+        if !self.transaction.accepts_work() || !member {
+            return false;
+        }
+        if now - self.last_commit >= self.settings.commit_interval_ms {
+            return self.something_to_commit();
+        }
+        let overlay: usize = self.tasks.values().map(|h| h.task.replica.overlay_bytes()).sum();
+        overlay > self.settings.overlay_bytes_max
+            || self.tasks.values().any(|h| h.running() && h.task.commit_requested && h.task.wants_commit())
+    }
+
+    pub(super) fn send_outbox(&mut self) {
+        if self.outbox.is_empty() {
+            return;
+        }
+        if !self.transaction.is_open() {
+            self.transaction = Transaction::Open;
+            self.effects.push_back(Effect::Begin);
+        }
+        self.effects.push_back(Effect::Send { records: self.outbox.take() });
+    }
+
+    /// Flushes caches, drains overlays, sends the rest and commits: every task that took part gives the offsets of all
+    /// its partitions (I7), and a new task does in any case.
+    pub(super) fn start_commit(&mut self, now: Timestamp) {
+        let Some(group) = self.group.clone() else { return };
+        for id in self.running_tasks() {
+            if let Err(fault) = self.with_task(now, id, |task, env| task.flush(env)) {
+                return self.fault(now, at_task(fault, id));
+            }
+        }
+        self.commits += 1;
+        let stamp = Stamp { session: self.settings.session, commit: self.commits };
+        let mut sent = Sent { parts: Vec::new(), at: now };
+        let mut offsets = Vec::new();
+        for (id, held) in self.tasks.iter_mut().filter(|(_, h)| h.running()) {
+            if !held.task.wants_commit() && !held.first {
+                continue;
+            }
+            let fetched = self.settings.planted == Planted::FetchedOffsets;
+            let Some(part) = held.task.offsets(stamp, fetched) else { continue };
+            let punctuated_only = held.task.touched && !held.task.processed;
+            if !(self.settings.planted == Planted::PunctuationWithoutOffsets && punctuated_only) {
+                offsets.extend(part.iter().map(|c| CommitOffset {
+                    partition: c.partition.clone(),
+                    offset: c.offset.expect("a part names every offset"),
+                    metadata: c.metadata.clone(),
+                }));
+            }
+            held.task.replica.drain(&mut self.outbox, id.partition);
+            sent.parts.push(Part { task: *id, offsets: part });
+        }
+        if sent.parts.is_empty() {
+            return;
+        }
+        self.keep_old_records(now);
+        self.send_outbox();
+        if !self.transaction.is_open() {
+            self.effects.push_back(Effect::Begin);
+        }
+        let request = self.request();
+        self.effects.push_back(Effect::Commit { request, offsets, group });
+        self.transaction = Transaction::Committing(request, sent);
+    }
+
+    pub(super) fn commit_ended(&mut self, now: Timestamp, request: Request, outcome: Outcome) {
+        match std::mem::replace(&mut self.transaction, Transaction::Idle) {
+            Transaction::Committing(r, sent) if r == request => match outcome {
+                Outcome::Committed => self.commit_done(now, sent),
+                Outcome::Aborted(fault) => self.send_abort(Cause::Retry(fault)),
+                Outcome::Lost => self.send_abort(Cause::Lost),
+                Outcome::Fenced => self.abort_done(now, Cause::Fenced),
+                Outcome::Unknown if self.settings.planted == Planted::UnknownIsAborted => {
+                    self.abort_done(now, Cause::Fenced);
+                }
+                Outcome::Unknown => self.replace_producer(Some(sent)),
+            },
+            other => self.transaction = other,
+        }
+    }
+
+    fn commit_done(&mut self, now: Timestamp, sent: Sent) {
+        self.transaction = Transaction::Idle;
+        self.last_commit = now;
+        self.aborts = 0;
+        self.backoff_until = 0;
+        self.totals.committed += 1;
+        self.totals.commit_ms.observe(now - sent.at);
+        for part in sent.parts {
+            if let Some(held) = self.tasks.get_mut(&part.task) {
+                held.task.commit_done(part.offsets, sent.at);
+                held.task.touched = false;
+                held.task.processed = false;
+                held.task.commit_requested = false;
+                held.first = false;
+            }
+        }
+    }
+
+    /// Aborts what is open and then does what the cause asks for.
+    pub(super) fn abort(&mut self, now: Timestamp, cause: Cause) {
+        self.outbox.take();
+        match &mut self.transaction {
+            Transaction::Idle => self.abort_done(now, cause),
+            Transaction::Open => self.send_abort(cause),
+            Transaction::Aborting(_, waiting) if matches!(waiting, Cause::Retry(_)) => *waiting = cause,
+            _ => {}
+        }
+    }
+
+    fn send_abort(&mut self, cause: Cause) {
+        let request = self.request();
+        self.effects.push_back(Effect::Abort { request });
+        self.transaction = Transaction::Aborting(request, cause);
+    }
+
+    pub(super) fn abort_ended(&mut self, now: Timestamp, request: Request, result: Result<(), Fault>) {
+        match std::mem::replace(&mut self.transaction, Transaction::Idle) {
+            Transaction::Aborting(r, cause) if r == request => {
+                self.abort_done(now, cause);
+                if let Err(fault) = result {
+                    tracing::warn!(%fault, "the producer can't abort and is replaced");
+                    if self.transaction.accepts_work() {
+                        self.replace_producer(None);
+                    }
+                }
+            }
+            other => self.transaction = other,
+        }
+    }
+
+    pub(super) fn send_failed(&mut self, now: Timestamp, fault: Fault) {
+        if self.transaction.is_open() {
+            self.fault(now, fault);
+        }
+    }
+
+    /// Nothing of the transaction is visible: restart or close the tasks.
+    fn abort_done(&mut self, now: Timestamp, cause: Cause) {
+        self.transaction = Transaction::Idle;
+        self.outbox.take();
+        self.totals.aborted += 1;
+        match cause {
+            Cause::Retry(fault) => {
+                self.aborts += 1;
+                tracing::warn!(%fault, aborts = self.aborts, "the transaction is aborted");
+                if self.aborts > self.settings.aborts_max {
+                    let fault = Fault::stop(format!("{} transactions in a row were aborted: {fault}", self.aborts))
+                        .hint("see transaction.aborts.max, and the broker's log");
+                    return self.fail(now, fault);
+                }
+                self.backoff_until = now + (self.settings.abort_backoff_ms << (self.aborts - 1).min(6));
+                self.restart_running(now);
+            }
+            Cause::Lost => self.close_all_lost(),
+            Cause::Fenced => {
+                self.totals.fenced += 1;
+                self.close_all_lost();
+                self.replace_producer(None);
+            }
+            Cause::Stop => {
+                for held in self.tasks.values_mut() {
+                    held.task.stop();
+                    if held.phase == Phase::Running {
+                        held.phase = Phase::Ready;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Restarts every running task in place: each gets what a new owner would get.
+    fn restart_running(&mut self, now: Timestamp) {
+        for id in self.running_tasks() {
+            if !self.restart(now, id) {
+                return;
+            }
+            self.fetch(id);
+        }
+    }
+
+    fn replace_producer(&mut self, sent: Option<Sent>) {
+        let request = self.request();
+        self.effects.push_back(Effect::ReplaceProducer { request });
+        self.transaction = Transaction::Replacing(request, sent);
+    }
+
+    pub(super) fn producer_ready(&mut self, now: Timestamp, request: Request, result: Result<(), Fault>) {
+        match std::mem::replace(&mut self.transaction, Transaction::Idle) {
+            Transaction::Replacing(r, sent) if r == request => match (result, sent) {
+                (Err(fault), _) => self.fail(now, fault),
+                (Ok(()), None) => {}
+                (Ok(()), Some(sent)) => {
+                    let request = self.request();
+                    let partitions =
+                        sent.parts.iter().flat_map(|p| p.offsets.iter().map(|c| c.partition.clone())).collect();
+                    self.effects.push_back(Effect::FetchStable { request, partitions });
+                    self.transaction = Transaction::Verifying(request, sent);
+                }
+            },
+            other => self.transaction = other,
+        }
+    }
+
+    /// The commit stamps tell how an unknown outcome ended.
+    pub(super) fn stable(&mut self, now: Timestamp, request: Request, result: Result<Vec<Stable>, Fault>) {
+        if let Ok(stable) = &result
+            && self.stable_late(now, request, stable)
+        {
+            return;
+        }
+        match std::mem::replace(&mut self.transaction, Transaction::Idle) {
+            Transaction::Verifying(r, sent) if r == request => match result {
+                Ok(stable) => self.verify(now, sent, &stable),
+                Err(fault) => {
+                    tracing::warn!(%fault, "the committed offsets can't be read; the assignment is given up");
+                    self.abort_done(now, Cause::Lost);
+                }
+            },
+            other => self.transaction = other,
+        }
+    }
+
+    fn verify(&mut self, now: Timestamp, sent: Sent, stable: &[Stable]) {
+        let now_committed: Vec<_> = stable.iter().map(|s| (&s.partition, s.offset, s.metadata.as_str())).collect();
+        let new: Vec<_> = sent.parts.iter().flat_map(|p| &p.offsets).map(as_tuple).collect();
+        let old: Vec<_> = sent
+            .parts
+            .iter()
+            .filter_map(|p| self.tasks.get(&p.task))
+            .flat_map(|h| &h.task.committed)
+            .map(as_tuple)
+            .collect();
+        if now_committed == new {
+            self.commit_done(now, sent);
+        } else if now_committed == old {
+            self.abort_done(now, Cause::Retry(Fault::retry("the commit's answer did not come, and it was not applied")));
+        } else {
+            self.abort_done(now, Cause::Lost);
+        }
+    }
+}
+
+fn as_tuple(c: &Committed) -> (&crate::record::TopicPartition, Option<i64>, &str) {
+    (&c.partition, c.offset, c.metadata.as_str())
+}

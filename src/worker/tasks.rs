@@ -1,0 +1,333 @@
+//! Bringing a task up: open its stores, learn where its changelogs end, restore, fetch.
+
+use super::{
+    Effect, From, LogRange, OpenStore, OpenedStore, Request, Stable, Worker,
+    held::{Held, Phase},
+};
+use crate::{
+    fault::{Fault, Remedy},
+    record::{Fetch, Offset, RawRecord, TaskId, Timestamp, TopicPartition},
+    state::{Flaw, Store},
+    task::{Judge, Verdict, at_task},
+    worker::{Guarantee, Planted},
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+impl Worker {
+    pub(super) fn open(&mut self, id: TaskId) {
+        let request = self.request();
+        let sub = &self.resolved.sub_topologies[id.sub_topology as usize];
+        let stores = sub
+            .stores
+            .iter()
+            .map(|plan| OpenStore {
+                name: Arc::clone(&plan.spec.name),
+                changelog: plan.changelog.as_ref().map(|t| TopicPartition::new(Arc::clone(t), id.partition)),
+                persistent: plan.spec.persistent,
+            })
+            .collect();
+        self.tasks.get_mut(&id).expect("just added").phase = Phase::Opening(request);
+        self.effects.push_back(Effect::OpenStores { request, task: id, stores });
+    }
+
+    pub(super) fn opened(&mut self, now: Timestamp, request: Request, result: Result<Vec<OpenedStore>, Fault>) {
+        if let Some(closing) = self.closing.iter_mut().find(|c| c.opening == Some(request)) {
+            closing.opening = None;
+            return;
+        }
+        let Some((&id, held)) = self.tasks.iter_mut().find(|(_, h)| h.phase == Phase::Opening(request)) else { return };
+        match result {
+            Ok(stores) => {
+                held.opened = Some(stores);
+                held.phase = Phase::Idle;
+                if held.owned {
+                    self.range(now, id);
+                }
+            }
+            Err(fault) => {
+                held.phase = Phase::Idle;
+                self.fail(now, at_task(fault, id));
+            }
+        }
+    }
+
+    /// Asks where the changelogs end. The stable offsets were read before: they came with the assignment (I3).
+    pub(super) fn range(&mut self, now: Timestamp, id: TaskId) {
+        let sub = &self.resolved.sub_topologies[id.sub_topology as usize];
+        let partitions: Vec<TopicPartition> = sub
+            .stores
+            .iter()
+            .filter_map(|plan| Some(TopicPartition::new(Arc::clone(plan.changelog.as_ref()?), id.partition)))
+            .collect();
+        let request = self.request();
+        self.held(id).phase = Phase::Ranging(request, now);
+        if partitions.is_empty() {
+            self.ranged(now, request, Ok(Vec::new()));
+        } else {
+            self.effects.push_back(Effect::LogRanges { request, partitions });
+        }
+    }
+
+    fn held(&mut self, id: TaskId) -> &mut Held {
+        self.tasks.get_mut(&id).expect("only known tasks are brought up")
+    }
+
+    pub(super) fn ranged(&mut self, now: Timestamp, request: Request, result: Result<Vec<LogRange>, Fault>) {
+        let found = self.tasks.iter().find_map(|(id, h)| match h.phase {
+            Phase::Ranging(r, asked_at) if r == request => Some((*id, asked_at)),
+            _ => None,
+        });
+        let Some((id, asked_at)) = found else { return };
+        match result {
+            Ok(ranges) => {
+                if let Err(fault) = self.judge(now, id, &ranges, asked_at) {
+                    self.fail(now, at_task(fault, id));
+                    return;
+                }
+                if self.settings.planted == Planted::EndBeforeStable {
+                    self.ask_stable_late(id);
+                    return;
+                }
+                self.held(id).phase = Phase::Restoring(BTreeMap::new());
+                self.next_pieces(now, id);
+            }
+            Err(fault) if fault.remedy == Remedy::Retry => self.range(now, id),
+            Err(fault) => self.fail(now, at_task(fault, id)),
+        }
+    }
+
+    /// Planted bug: reads the stable offsets again after the end offsets.
+    fn ask_stable_late(&mut self, id: TaskId) {
+        let request = self.request();
+        let held = self.held(id);
+        held.phase = Phase::Restoring(BTreeMap::from([(request, usize::MAX)]));
+        let partitions = held.task.committed.iter().map(|c| c.partition.clone()).collect();
+        self.effects.push_back(Effect::FetchStable { request, partitions });
+    }
+
+    /// The answer to [`Worker::ask_stable_late`]. False when the request is another's.
+    pub(super) fn stable_late(&mut self, now: Timestamp, request: Request, stable: &[Stable]) -> bool {
+        let waits = |h: &Held| matches!(&h.phase, Phase::Restoring(p) if p.get(&request) == Some(&usize::MAX));
+        let Some((&id, held)) = self.tasks.iter_mut().find(|(_, h)| waits(h)) else { return false };
+        for (committed, stable) in held.task.committed.iter_mut().zip(stable) {
+            committed.offset = stable.offset;
+            committed.metadata.clone_from(&stable.metadata);
+        }
+        held.phase = Phase::Restoring(BTreeMap::new());
+        self.next_pieces(now, id);
+        true
+    }
+
+    /// Decides what of the state found can be kept (I2), and where each restore starts and ends.
+    fn judge(&mut self, now: Timestamp, id: TaskId, ranges: &[LogRange], asked_at: Timestamp) -> Result<(), Fault> {
+        let plans = &self.resolved.sub_topologies[id.sub_topology as usize].stores;
+        let settings = &self.settings;
+        let held = self.tasks.get_mut(&id).expect("only known tasks are judged");
+        let mut ranges = ranges.iter().copied();
+        let fresh = held.opened.take();
+        let count = plans.len();
+        let mut fresh = fresh.map(Vec::into_iter);
+        for (index, plan) in plans.iter().enumerate().take(count) {
+            let range = plan.changelog.as_ref().and_then(|_| ranges.next());
+            let LogRange { start, end } = range.unwrap_or(LogRange { start: 0, end: 0 });
+            if let Some(fresh) = fresh.as_mut() {
+                let opened = fresh.next().expect("a store was opened for each plan");
+                let judge = Judge {
+                    cluster_id: &opened.cluster_id,
+                    topic_id: &opened.topic_id,
+                    start,
+                    end,
+                    now,
+                    delete_retention_ms: settings.delete_retention_ms,
+                    clean_only: settings.guarantee == Guarantee::AtLeastOnce,
+                };
+                let mut saved = opened.saved.clone().filter(|_| plan.changelog.is_some());
+                if let Verdict::Discard(why) = judge.verdict(saved.as_ref()) {
+                    tracing::info!(task = %id, store = %plan.spec.name, %why, "state on disk is discarded");
+                    saved = None;
+                }
+                if saved.is_none() && opened.saved.is_some() {
+                    opened.backend.clear()?;
+                }
+                let dedup = settings.changelog_deduplicate;
+                let mut store = Store::new(plan.spec.clone(), opened.backend, saved.as_ref(), dedup);
+                store.count_markers(settings.guarantee == Guarantee::ExactlyOnceV2);
+                store.plant(flaw(settings.planted));
+                held.task.replica.push(id, plan, store, opened.cluster_id, opened.topic_id);
+            } else if plan.changelog.is_some() {
+                let position = held.task.replica.slots[index].store.position();
+                if position < start || position > end {
+                    return Err(Fault::stop(format!(
+                        "the changelog of store `{}` reaches from {start} to {end}, this member holds it up to {position}",
+                        plan.spec.name
+                    ))
+                    .hint("records were deleted from the changelog while a task waited; start again"));
+                }
+            }
+            if plan.changelog.is_some() {
+                held.task.replica.begin_restore(index, start, end, asked_at);
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for the next piece of every changelog that has none on its way; starts the task when all are read.
+    fn next_pieces(&mut self, now: Timestamp, id: TaskId) {
+        let requests = self.requests;
+        let held = self.tasks.get_mut(&id).expect("only known tasks are restored");
+        let Phase::Restoring(pieces) = &mut held.phase else { return };
+        let mut next = requests;
+        for slot in 0..held.task.replica.slots.len() {
+            if pieces.values().any(|s| *s == slot) {
+                continue;
+            }
+            let before = held.task.replica.slots[slot].target;
+            if let Some((changelog, from, to)) = held.task.replica.next_piece(slot) {
+                next += 1;
+                pieces.insert(Request(next), slot);
+                self.effects.push_back(Effect::Restore { request: Request(next), changelog, from, to });
+            } else if before.is_some()
+                && let Some(changelog) = held.task.replica.slots[slot].changelog.clone()
+            {
+                self.effects.push_back(Effect::RestoreDone { changelog });
+            }
+        }
+        self.requests = next;
+        if pieces.is_empty() {
+            held.task.replica.complete = true;
+            held.phase = Phase::Ready;
+            self.run(now, id);
+        }
+    }
+
+    pub(super) fn restored(&mut self, now: Timestamp, request: Request, result: Result<(Vec<RawRecord>, Offset), Fault>) {
+        let found = self.tasks.iter_mut().find_map(|(id, h)| match &mut h.phase {
+            Phase::Restoring(pieces) => pieces.remove(&request).map(|slot| (*id, slot)),
+            _ => None,
+        });
+        let Some((id, slot)) = found else { return };
+        let (records, position) = match result {
+            Ok(piece) => piece,
+            Err(fault) if fault.remedy == Remedy::Retry => return self.next_pieces(now, id),
+            Err(fault) => return self.fail(now, at_task(fault, id)),
+        };
+        self.totals.restored += records.len() as u64;
+        let accept_reset = self.settings.accept_reset;
+        let task = &mut self.tasks.get_mut(&id).expect("found above").task;
+        if !records.is_empty() && !accept_reset && task.committed.iter().all(|c| c.offset.is_none()) {
+            let changelog = task.replica.slots[slot].changelog.clone().map_or_else(String::new, |c| c.to_string());
+            let fault = Fault::stop("the changelog holds committed data, but no input offset is committed")
+                .at(format!("{changelog} of task {id}"))
+                .hint(
+                    "the group's offsets were deleted or have expired: going on would count input twice. Restore the \
+                     offsets, reset the application with its internal topics, or start with --accept-reset",
+                );
+            return self.fail(now, fault);
+        }
+        if let Err(fault) = task.replica.restore(slot, &records, position) {
+            return self.fail(now, at_task(fault, id));
+        }
+        self.next_pieces(now, id);
+    }
+
+    /// Starts the operators of a complete task, or lets them go on, and fetches from the committed offsets.
+    pub(super) fn run(&mut self, now: Timestamp, id: TaskId) {
+        let held = self.held(id);
+        if !held.owned || held.phase != Phase::Ready {
+            return;
+        }
+        held.phase = Phase::Running;
+        if !held.task.is_live() && !self.restart(now, id) {
+            return;
+        }
+        self.fetch(id);
+    }
+
+    /// Makes the operators of a task anew from what is committed. False when that failed and the worker stops.
+    pub(super) fn restart(&mut self, now: Timestamp, id: TaskId) -> bool {
+        let topology = Arc::clone(&self.topology);
+        let keep_times = self.settings.planted == Planted::TimesAfterAbort;
+        let result = self.with_task(now, id, |task, env| {
+            if keep_times { task.restart_keeping_times(&topology, env) } else { task.restart(&topology, env) }
+        });
+        match result {
+            Ok(()) => true,
+            Err(fault) => {
+                self.fail(now, at_task(fault, id));
+                false
+            }
+        }
+    }
+
+    /// Fetches every source partition of a task from its committed offset.
+    pub(super) fn fetch(&mut self, id: TaskId) {
+        let resolved = Arc::clone(&self.resolved);
+        let mut fetches = self.fetches;
+        let held = self.tasks.get_mut(&id).expect("only known tasks fetch");
+        let committed: Vec<Option<Offset>> = held.task.committed.iter().map(|c| c.offset).collect();
+        for (queue, committed) in held.task.queues().iter_mut().zip(committed) {
+            queue.reset();
+            fetches += 1;
+            let fetch = Fetch(fetches);
+            queue.fetch = Some(fetch);
+            let topic = &queue.partition.topic;
+            let repartition = resolved.internal.iter().any(|t| t.repartition && t.name == *topic);
+            let from = match committed {
+                Some(offset) => From::Offset(offset),
+                None if repartition => From::Start,
+                None => From::Reset,
+            };
+            self.effects.push_back(Effect::Fetch { fetch, partition: queue.partition.clone(), from });
+        }
+        self.fetches = fetches;
+    }
+
+    /// Records, or only a position, of a current fetch. What an older fetch brings is stale and dropped.
+    pub(super) fn fetched(
+        &mut self,
+        fetch: Fetch,
+        partition: &TopicPartition,
+        records: Vec<RawRecord>,
+        position: Offset,
+        end: Offset,
+    ) {
+        let limit = self.settings.partition_queue_bytes_max;
+        for held in self.tasks.values_mut().filter(|h| h.running()) {
+            let Some(queue) = held.task.queue(partition) else { continue };
+            if queue.fetch != Some(fetch) {
+                return;
+            }
+            queue.push(records, position, end);
+            if queue.flowing && queue.bytes() > limit {
+                queue.flowing = false;
+                self.effects.push_back(Effect::Flow { partition: partition.clone(), on: false });
+            }
+            return;
+        }
+    }
+
+    /// Lets partitions flow again whose queue is half empty.
+    pub(super) fn resume_flow(&mut self, id: TaskId) {
+        let limit = self.settings.partition_queue_bytes_max / 2;
+        let Some(held) = self.tasks.get_mut(&id) else { return };
+        for queue in held.task.queues() {
+            if !queue.flowing && queue.bytes() <= limit {
+                queue.flowing = true;
+                self.effects.push_back(Effect::Flow { partition: queue.partition.clone(), on: true });
+            }
+        }
+    }
+}
+
+/// Planted bugs that live in the store.
+fn flaw(planted: Planted) -> Flaw {
+    match planted {
+        Planted::StoreBeforeCommit => Flaw::StoreBeforeCommit,
+        Planted::OverlayAfterAbort => Flaw::OverlayAfterAbort,
+        Planted::PositionAboveData => Flaw::PositionAboveData,
+        Planted::ExpiryUncommitted => Flaw::ExpiryUncommitted,
+        Planted::SavedReadStale => Flaw::SavedReadStale,
+        Planted::MarkerWithoutRecords => Flaw::MarkerWithoutRecords,
+        _ => Flaw::None,
+    }
+}
