@@ -67,5 +67,6 @@ pub mod log;
 pub mod operator;
 pub mod record;
 pub mod state;
+pub mod task;
 pub mod topology;
 pub mod worker;

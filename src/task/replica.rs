@@ -114,7 +114,7 @@ impl Replica {
             return Some((slot.changelog.clone()?, slot.store.position(), target));
         }
         slot.target = None;
-        slot.store.cover(slot.asked_at);
+        slot.store.covered(slot.asked_at);
         None
     }
 

@@ -231,8 +231,16 @@ impl Task {
         Ok(true)
     }
 
+    /// True once every source partition has a position: before, there is no offset that a transaction could carry (I7).
+    fn positioned(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.queues.iter().all(|q| q.committable().is_some()))
+    }
+
     /// The queue with the smallest head timestamp, ties by order of the sources; `None` while the task must wait.
     fn choose(&mut self, env: &Env<'_>) -> Result<Option<usize>> {
+        if !self.positioned() {
+            return Ok(None);
+        }
         let Some(live) = self.live.as_mut() else { return Ok(None) };
         let mut best: Option<(Timestamp, usize)> = None;
         let mut behind = false;
@@ -274,6 +282,9 @@ impl Task {
     /// # Errors
     /// As [`Task::process`].
     pub fn punctuate(&mut self, kind: Punctuation, env: &mut Env<'_>) -> Result<()> {
+        if !self.positioned() {
+            return Ok(());
+        }
         loop {
             let Some(live) = self.live.as_mut() else { return Ok(()) };
             let time = match kind {
@@ -316,10 +327,8 @@ impl Task {
 
     /// True when a commit would change something.
     pub fn wants_commit(&self) -> bool {
-        self.touched
-            || self.live.as_ref().is_some_and(|live| {
-                live.queues.iter().all(|q| q.committable().is_some()) && live.queues.iter().any(Queue::moved)
-            })
+        self.positioned()
+            && (self.touched || self.live.as_ref().is_some_and(|live| live.queues.iter().any(Queue::moved)))
     }
 
     /// Offsets and metadata of all source partitions (I7), in the order of the sources. `fetched` plants the bug of

@@ -104,6 +104,7 @@ impl Worker {
                 return self.fault(now, at_task(fault, id));
             }
         }
+        self.keep_old_records(now);
         self.commits += 1;
         let stamp = Stamp { session: self.settings.session, commit: self.commits };
         let mut sent = Sent { parts: Vec::new(), at: now };
@@ -128,7 +129,6 @@ impl Worker {
         if sent.parts.is_empty() {
             return;
         }
-        self.keep_old_records(now);
         self.send_outbox();
         if !self.transaction.is_open() {
             self.effects.push_back(Effect::Begin);

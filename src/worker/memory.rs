@@ -157,7 +157,7 @@ impl Worker {
                 };
                 let behind = now - slot.store.stream_time().max(0);
                 let margin = retention_ms.saturating_add(self.settings.changelog_margin_ms);
-                if slot.store.is_dirty_or_draining() && behind > margin && !self.kept_forever.contains(&changelog.topic) {
+                if slot.store.is_dirty() && behind > margin && !self.kept_forever.contains(&changelog.topic) {
                     self.kept_forever.insert(Arc::clone(&changelog.topic));
                     self.effects.push_back(Effect::KeepForever { topic: Arc::clone(&changelog.topic) });
                 }
