@@ -1,5 +1,9 @@
 //! Bytes to values and back: [`Serde`] and the serdes that Kafka Streams has, to the byte.
 
+mod murmur2;
+
+pub use murmur2::{murmur2, partition_for};
+
 use crate::fault::{Fault, Result};
 use std::{fmt, sync::Arc};
 

@@ -43,7 +43,7 @@ impl Store {
         if let Some(mut frozen) = self.frozen.take() {
             if self.spec.logged && (frozen.drained > 0 || self.flaw == Flaw::MarkerWithoutRecords) {
                 let drained = Offset::try_from(frozen.drained).expect("fewer records than offsets");
-                self.position += drained + 1;
+                self.position += drained + self.marker;
             }
             if self.flaw != Flaw::StoreBeforeCommit {
                 self.apply(&frozen);

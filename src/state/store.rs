@@ -49,6 +49,8 @@ pub struct Store {
     pub(super) persisting: bool,
     pub(super) unsaved_since: Option<Timestamp>,
     pub(super) saving_since: Option<Timestamp>,
+    /// 1 when each transaction leaves a marker in the changelog, 0 at least once.
+    pub(super) marker: Offset,
     pub(super) flaw: Flaw,
 }
 
@@ -76,6 +78,7 @@ impl Store {
             persisting: false,
             unsaved_since: None,
             saving_since: None,
+            marker: 1,
             flaw: Flaw::None,
         }
     }
@@ -83,6 +86,11 @@ impl Store {
     /// What the topology says of this store.
     pub fn spec(&self) -> &StoreSpec {
         &self.spec
+    }
+
+    /// Says whether a commit leaves a marker in the changelog: exactly once it does, at least once it doesn't (I2).
+    pub fn count_markers(&mut self, markers: bool) {
+        self.marker = Offset::from(markers);
     }
 
     /// Plants a bug, so that a test can prove that its checker sees it.

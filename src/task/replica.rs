@@ -127,7 +127,9 @@ impl Replica {
         let place = || slot.changelog.as_ref().map_or_else(String::new, ToString::to_string);
         for record in records {
             let Some(key) = &record.key else {
-                return Err(Fault::stop("changelog record without a key").at(place()).hint("is it another program's topic?"));
+                return Err(Fault::stop("changelog record without a key")
+                    .at(place())
+                    .hint("is it another program's topic?"));
             };
             slot.store.restore(key, record.value.as_ref(), record.timestamp)?;
         }
@@ -208,7 +210,11 @@ mod tests {
         assert!(discarded(&judge(), &Saved { topic_id: "u".into(), ..saved(10) }), "another topic");
         assert!(discarded(&judge(), &Saved { cluster_id: "d".into(), ..saved(10) }), "another cluster");
         assert!(discarded(&Judge { now: 1_901, ..judge() }, &saved(10)), "too old");
-        assert_eq!(Judge { now: 9_000, ..judge() }.verdict(Some(&saved(20))), Verdict::Keep, "at the end, age is nothing");
+        assert_eq!(
+            Judge { now: 9_000, ..judge() }.verdict(Some(&saved(20))),
+            Verdict::Keep,
+            "at the end, age is nothing"
+        );
         assert!(discarded(&Judge { clean_only: true, ..judge() }, &saved(10)), "not clean");
     }
 }

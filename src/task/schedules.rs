@@ -26,7 +26,8 @@ impl Schedules {
     /// Schedules of a task that starts from committed metadata: a stream-time schedule made under a known name takes
     /// up its due time.
     pub fn restored(times: &BTreeMap<String, i64>) -> Self {
-        let restored = times.iter().filter(|(name, _)| name.starts_with(PREFIX)).map(|(n, t)| (n.clone(), *t)).collect();
+        let restored =
+            times.iter().filter(|(name, _)| name.starts_with(PREFIX)).map(|(n, t)| (n.clone(), *t)).collect();
         Self { restored, ..Self::default() }
     }
 
@@ -55,8 +56,11 @@ impl Schedules {
         if time == NO_TIMESTAMP {
             return None;
         }
-        let schedule =
-            self.schedules.iter_mut().filter(|s| s.kind == kind && s.due <= time).min_by_key(|s| (s.due, s.node, s.id))?;
+        let schedule = self
+            .schedules
+            .iter_mut()
+            .filter(|s| s.kind == kind && s.due <= time)
+            .min_by_key(|s| (s.due, s.node, s.id))?;
         let missed = (time - schedule.due) / schedule.interval_ms;
         schedule.due += (missed + 1) * schedule.interval_ms;
         Some((schedule.node, schedule.id))

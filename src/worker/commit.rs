@@ -309,7 +309,10 @@ impl Worker {
         if now_committed == new {
             self.commit_done(now, sent);
         } else if now_committed == old {
-            self.abort_done(now, Cause::Retry(Fault::retry("the commit's answer did not come, and it was not applied")));
+            self.abort_done(
+                now,
+                Cause::Retry(Fault::retry("the commit's answer did not come, and it was not applied")),
+            );
         } else {
             self.abort_done(now, Cause::Lost);
         }

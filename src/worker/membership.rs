@@ -67,12 +67,14 @@ impl Worker {
             (old != *new).then_some((topic, old, *new))
         })?;
         Some(
-            Fault::stop(format!("topic `{topic}` had {old} partitions when this application started and has {new} now"))
-                .at(format!("application `{}`", self.resolved.application_id))
-                .hint(
-                    "keys have moved between partitions, so state would be wrong. Stop all replicas, then either start \
+            Fault::stop(format!(
+                "topic `{topic}` had {old} partitions when this application started and has {new} now"
+            ))
+            .at(format!("application `{}`", self.resolved.application_id))
+            .hint(
+                "keys have moved between partitions, so state would be wrong. Stop all replicas, then either start \
                      under a new application.id, or reset the application and its internal topics",
-                ),
+            ),
         )
     }
 

@@ -151,7 +151,8 @@ impl Worker {
     pub(super) fn keep_old_records(&mut self, now: Timestamp) {
         for held in self.tasks.values().filter(|h| h.running()) {
             for slot in &held.task.replica.slots {
-                let (StoreKind::Window { retention_ms, .. }, Some(changelog)) = (slot.store.spec().kind, &slot.changelog)
+                let (StoreKind::Window { retention_ms, .. }, Some(changelog)) =
+                    (slot.store.spec().kind, &slot.changelog)
                 else {
                     continue;
                 };

@@ -35,7 +35,7 @@ use crate::{
     topology::{Resolved, Topology},
 };
 use commit::Transaction;
-use held::{Closing, Held, Phase};
+use held::{Closing, Held};
 use membership::GivingUp;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},

@@ -201,6 +201,10 @@ impl Worker {
         self.group.is_some()
             && self.transaction.accepts_work()
             && self.outbox.is_empty()
-            && self.tasks.values().filter(|h| h.owned).all(|h| h.running() && h.task.caught_up() && !h.task.wants_commit())
+            && self
+                .tasks
+                .values()
+                .filter(|h| h.owned)
+                .all(|h| h.running() && h.task.caught_up() && !h.task.wants_commit())
     }
 }

@@ -200,7 +200,12 @@ impl Worker {
         }
     }
 
-    pub(super) fn restored(&mut self, now: Timestamp, request: Request, result: Result<(Vec<RawRecord>, Offset), Fault>) {
+    pub(super) fn restored(
+        &mut self,
+        now: Timestamp,
+        request: Request,
+        result: Result<(Vec<RawRecord>, Offset), Fault>,
+    ) {
         let found = self.tasks.iter_mut().find_map(|(id, h)| match &mut h.phase {
             Phase::Restoring(pieces) => pieces.remove(&request).map(|slot| (*id, slot)),
             _ => None,
