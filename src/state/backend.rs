@@ -35,6 +35,9 @@ pub struct Batch {
     pub saved: Option<Saved>,
 }
 
+/// Takes row ids and stored forms one by one, and says whether to go on.
+pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+
 /// The rows of one store of one task.
 ///
 /// Synchronous, because an operator needs a row in the middle of a record; all methods take `&self` so that a
@@ -50,13 +53,7 @@ pub trait Backend: Send + Sync {
     ///
     /// # Errors
     /// When the medium fails.
-    fn scan(
-        &self,
-        from: &[u8],
-        to: Option<&[u8]>,
-        reverse: bool,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<()>;
+    fn scan(&self, from: &[u8], to: Option<&[u8]>, reverse: bool, visit: Visit<'_>) -> Result<()>;
 
     /// Makes a batch durable: flushed and synced when this returns. Rows and `saved` become visible together or not at all.
     ///

@@ -16,7 +16,7 @@ use super::{CommitOffset, Effect, Outcome, Planted, Request, Stable, Worker, hel
 use crate::{
     fault::Fault,
     record::{TaskId, Timestamp},
-    task::{Committed, Stamp, at_task},
+    task::{Committed, Stamp, Task, at_task},
 };
 
 /// A task's part of a transaction.
@@ -100,7 +100,7 @@ impl Worker {
     pub(super) fn start_commit(&mut self, now: Timestamp) {
         let Some(group) = self.group.clone() else { return };
         for id in self.running_tasks() {
-            if let Err(fault) = self.with_task(now, id, |task, env| task.flush(env)) {
+            if let Err(fault) = self.with_task(now, id, Task::flush) {
                 return self.fault(now, at_task(fault, id));
             }
         }

@@ -31,7 +31,7 @@ use crate::{
     fault::{Fault, Remedy},
     operator::Punctuation,
     record::{Offset, TaskId, Timestamp, TopicPartition},
-    task::{Env, Outbox, at_task},
+    task::{Env, Outbox, Task, at_task},
     topology::{Resolved, Topology},
 };
 use commit::Transaction;
@@ -209,7 +209,7 @@ impl Worker {
             self.turn = self.turn.wrapping_add(1);
             let mut done = 0;
             while done < TURN_RECORDS_MAX.min(left) {
-                match self.with_task(now, id, |task, env| task.process(env)) {
+                match self.with_task(now, id, Task::process) {
                     Ok(true) => done += 1,
                     Ok(false) => break,
                     Err(fault) => {
@@ -229,11 +229,11 @@ impl Worker {
     /// Keeps outbox and record caches inside their limits.
     fn relieve_buffers(&mut self, now: Timestamp, id: TaskId) {
         let pending: usize = self.tasks.values().map(|h| h.task.pending_bytes()).sum();
-        if pending > self.settings.cache_bytes_max {
-            if let Err(fault) = self.with_task(now, id, |task, env| task.flush(env)) {
-                self.fault(now, at_task(fault, id));
-                return;
-            }
+        if pending > self.settings.cache_bytes_max
+            && let Err(fault) = self.with_task(now, id, Task::flush)
+        {
+            self.fault(now, at_task(fault, id));
+            return;
         }
         if self.outbox.bytes() > self.settings.outbox_bytes_max {
             self.send_outbox();
@@ -248,7 +248,7 @@ impl Worker {
         &mut self,
         now: Timestamp,
         id: TaskId,
-        f: impl FnOnce(&mut crate::task::Task, &mut Env<'_>) -> crate::fault::Result<T>,
+        f: impl FnOnce(&mut Task, &mut Env<'_>) -> crate::fault::Result<T>,
     ) -> crate::fault::Result<T> {
         let mut env = Env {
             now,
