@@ -62,6 +62,7 @@
 
 pub mod codec;
 pub mod config;
+pub mod embedded;
 pub mod fault;
 pub mod log;
 pub mod operator;

@@ -1,0 +1,266 @@
+//! What a Kafka client is to a worker: the producer, the group membership, the fetches and the answers that are still
+//! on their way. Effects go in, events come out; every step is small, so that anything may happen in between.
+
+mod fetch;
+mod group;
+mod producer;
+mod requests;
+#[cfg(test)]
+mod tests;
+
+pub use producer::{CommitTrouble, Trouble};
+
+use super::Disks;
+use crate::{
+    fault::Fault,
+    log::Log,
+    record::{OutRecord, Timestamp, TopicPartition},
+    worker::{Effect, Event, Guarantee},
+};
+use fetch::Fetches;
+use group::Membership;
+use producer::{Commit, Handle};
+use requests::Pending;
+use std::{collections::VecDeque, sync::Arc};
+
+/// `auto.offset.reset`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reset {
+    /// The start of the log.
+    #[default]
+    Earliest,
+    /// The end of the log.
+    Latest,
+}
+
+/// Who a client is and how patient the group is with it.
+#[derive(Debug, Clone)]
+pub struct ClientConfig {
+    /// Group id: the application's id.
+    pub group: Arc<str>,
+    /// `client.id`: the beginning of the member id.
+    pub client_id: String,
+    /// `transactional.id`, stable over restarts.
+    pub transactional_id: String,
+    /// Topics to subscribe to.
+    pub topics: Vec<Arc<str>>,
+    /// Whether there are transactions.
+    pub guarantee: Guarantee,
+    /// Where to start without a committed offset.
+    pub reset: Reset,
+    /// `session.timeout.ms`.
+    pub session_timeout_ms: i64,
+    /// `heartbeat.interval.ms`.
+    pub heartbeat_interval_ms: i64,
+    /// `max.poll.interval.ms`: how long a rebalance waits for this member.
+    pub rebalance_timeout_ms: i64,
+    /// `transaction.timeout.ms`.
+    pub transaction_timeout_ms: i64,
+    /// Bytes per fetch of a partition and per piece of a restore.
+    pub fetch_bytes_max: usize,
+}
+
+impl ClientConfig {
+    /// Defaults for a member of `group`.
+    pub fn new(group: impl Into<Arc<str>>, client_id: impl Into<String>, topics: Vec<Arc<str>>) -> Self {
+        let (group, client_id) = (group.into(), client_id.into());
+        Self {
+            transactional_id: format!("{group}-{client_id}"),
+            group,
+            client_id,
+            topics,
+            guarantee: Guarantee::ExactlyOnceV2,
+            reset: Reset::Earliest,
+            session_timeout_ms: 10_000,
+            heartbeat_interval_ms: 500,
+            rebalance_timeout_ms: 300_000,
+            transaction_timeout_ms: 10_000,
+            fetch_bytes_max: 256 << 10,
+        }
+    }
+}
+
+/// How an attempt at a step went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Did {
+    /// It is done.
+    Done,
+    /// A part of it is done.
+    Part,
+    /// It has to wait for others.
+    Blocked,
+}
+
+/// One client.
+pub struct Client {
+    config: ClientConfig,
+    /// Place of the member among those of its process.
+    index: usize,
+    orders: VecDeque<Effect>,
+    events: VecDeque<Event>,
+    pending: Vec<Pending>,
+    producer: Handle,
+    buffer: VecDeque<OutRecord>,
+    commit: Option<Commit>,
+    membership: Membership,
+    member: Option<Arc<str>>,
+    heartbeat_at: Timestamp,
+    fetches: Fetches,
+    exited: Option<Option<Fault>>,
+    /// Faults to happen; none by default.
+    pub trouble: Trouble,
+}
+
+impl Client {
+    /// A client that has not joined yet. `index` tells the members of a process apart.
+    pub fn new(config: ClientConfig, index: usize) -> Self {
+        Self {
+            config,
+            index,
+            orders: VecDeque::new(),
+            events: VecDeque::new(),
+            pending: Vec::new(),
+            producer: Handle::default(),
+            buffer: VecDeque::new(),
+            commit: None,
+            membership: Membership::Out,
+            member: None,
+            heartbeat_at: Timestamp::MIN,
+            fetches: Fetches::default(),
+            exited: None,
+            trouble: Trouble::default(),
+        }
+    }
+
+    /// Who this client is.
+    pub fn config(&self) -> &ClientConfig {
+        &self.config
+    }
+
+    /// Takes an effect; it is carried out by [`Client::act`], or waits in [`Client::pending`].
+    pub fn order(&mut self, effect: Effect) {
+        self.orders.push_back(effect);
+    }
+
+    /// The next thing to tell the worker.
+    pub fn next_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// True when effects wait to be carried out in order.
+    pub fn has_orders(&self) -> bool {
+        !self.orders.is_empty()
+    }
+
+    /// The end of the worker, with its fault, after [`Effect::Exit`].
+    pub fn exited(&self) -> Option<&Option<Fault>> {
+        self.exited.as_ref()
+    }
+
+    /// Member id in the group.
+    pub fn member_id(&self) -> Option<&Arc<str>> {
+        self.member.as_ref()
+    }
+
+    /// Carries out the next effect, or one step of it. False when there is none or it has to wait.
+    pub fn act(&mut self, log: &mut Log, now: Timestamp) -> bool {
+        let Some(effect) = self.orders.pop_front() else { return false };
+        let did = match &effect {
+            Effect::Begin => self.begin(log, now),
+            Effect::Commit { request, offsets, group } => self.commit(log, now, *request, offsets, group),
+            Effect::Abort { request } => self.abort(log, now, *request),
+            Effect::ReplaceProducer { request } => self.replace_producer(log, now, *request),
+            _ => {
+                self.act_plain(effect, log, now);
+                return true;
+            }
+        };
+        if did != Did::Done {
+            self.orders.push_front(effect);
+        }
+        did != Did::Blocked
+    }
+
+    fn act_plain(&mut self, effect: Effect, log: &mut Log, now: Timestamp) {
+        match effect {
+            Effect::Send { records } => self.send(records, log, now),
+            Effect::Fetch { fetch, partition, from } => self.fetches.start(fetch, partition, from),
+            Effect::Flow { partition, on } => self.fetches.flow(&partition, on),
+            Effect::Unassign => self.unassign(log, now),
+            Effect::Purge { partition, below } => {
+                // A topic that was deleted or is compacted has nothing to purge.
+                let _ = log.delete_records(&partition, below);
+            }
+            Effect::KeepForever { topic } => {
+                if let Some(config) = log.topic_config(&topic) {
+                    let _ = log.configure_topic(&topic, crate::log::TopicConfig { retention_ms: None, ..config });
+                }
+            }
+            Effect::Exit { fault } => {
+                self.exited = Some(fault);
+                self.leave(log, now);
+            }
+            Effect::RestoreDone { .. } => {}
+            request => self.pending.extend(Pending::new(request)),
+        }
+    }
+
+    /// Number of requests that wait for [`Client::complete`].
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Completes the pending request at `index`. False when it can't be completed yet.
+    pub fn complete(&mut self, index: usize, log: &mut Log, disks: &mut dyn Disks) -> bool {
+        let Some(event) = self.pending[index].try_complete(&self.config, self.index, log, disks) else {
+            return false;
+        };
+        self.pending.remove(index);
+        self.events.push_back(event);
+        true
+    }
+
+    /// Carries out the persists that are under way although the process is gone: each may have reached the disk.
+    pub fn finish_persist(&mut self, index: usize) {
+        self.pending[index].finish_persist();
+    }
+
+    /// Fetches from the next partition that may be read. False when none has news.
+    pub fn fetch(&mut self, log: &Log) -> bool {
+        self.fetches.fetch(log, &self.config)
+    }
+
+    /// Delivers the next fetched batch. False when there is none.
+    pub fn deliver(&mut self) -> bool {
+        let event = self.fetches.take();
+        let some = event.is_some();
+        self.events.extend(event);
+        some
+    }
+
+    /// Number of fetched partitions.
+    pub fn fetched(&self) -> usize {
+        self.fetches.count()
+    }
+
+    /// Keeps batches that come too late for [`Client::deliver_stale`] instead of dropping them.
+    pub fn keep_stale(&mut self) {
+        self.fetches.keep_stale = true;
+    }
+
+    /// Batches of former fetches that were on their way when a newer fetch, or the end of the assignment, came.
+    pub fn stale(&self) -> usize {
+        self.fetches.stale.len()
+    }
+
+    /// Delivers a batch of a former fetch.
+    pub fn deliver_stale(&mut self, index: usize) {
+        let event = self.fetches.stale.remove(index);
+        self.events.push_back(event);
+    }
+
+    /// Position of a fetched partition.
+    pub fn position(&self, partition: &TopicPartition) -> Option<i64> {
+        self.fetches.position(partition)
+    }
+}

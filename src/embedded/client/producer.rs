@@ -1,0 +1,279 @@
+//! The producer: one transaction after the other, and all the ways in which a commit can end.
+
+use super::{Client, Did};
+use crate::{
+    fault::Fault,
+    log::{Committed, Identity, Log, LogError, Producer},
+    record::{OutRecord, Timestamp},
+    worker::{CommitOffset, Effect, Event, GroupMetadata, Guarantee, Outcome, Request},
+};
+
+/// What goes wrong with a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitTrouble {
+    /// The broker refuses the transaction; it is aborted.
+    Refused,
+    /// It is committed, but the answer is lost.
+    UnknownDone,
+    /// The request is lost.
+    UnknownNot,
+    /// The request is on its way and arrives when [`Client::arrive`] is called, or never.
+    UnknownLate,
+}
+
+/// Faults that a test wants to happen.
+#[derive(Debug, Clone, Default)]
+pub struct Trouble {
+    /// Taken by the next commit.
+    pub commit: Option<CommitTrouble>,
+    /// The next send fails.
+    pub send: bool,
+    /// Records stay in the client's buffer until the commit.
+    pub lazy: bool,
+    /// The commit's offsets reach the broker before the buffered records.
+    pub offsets_first: bool,
+}
+
+/// Progress of a commit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Commit {
+    flushed: bool,
+    offsets: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Handle {
+    current: Option<Producer>,
+    /// The open transaction can't be committed any more.
+    doomed: Option<Fault>,
+    /// A request to commit that has not arrived yet.
+    late: Option<Producer>,
+}
+
+fn broker(error: LogError) -> Fault {
+    Fault::rebuild(error.to_string())
+}
+
+/// Ends the open transaction. While the last one's markers are being written the open one is still empty, and a
+/// client asks nothing of the broker for an empty transaction.
+fn end(log: &mut Log, producer: Producer, commit: bool, now: Timestamp) -> Result<(), LogError> {
+    match log.end_transaction(producer, commit, now) {
+        Err(LogError::Concurrent) => Ok(()),
+        result => result,
+    }
+}
+
+impl Client {
+    fn exactly_once(&self) -> bool {
+        self.config.guarantee == Guarantee::ExactlyOnceV2
+    }
+
+    /// Makes sure that there is a producer. False while the log still decides what the last one left.
+    pub(super) fn ensure_producer(&mut self, log: &mut Log, now: Timestamp) -> bool {
+        if self.producer.current.is_none() {
+            let (id, timeout_ms) = (&self.config.transactional_id, self.config.transaction_timeout_ms);
+            self.producer.current = log.init_transactions(id, timeout_ms, now).ok();
+        }
+        self.producer.current.is_some()
+    }
+
+    pub(super) fn begin(&mut self, log: &mut Log, now: Timestamp) -> Did {
+        if self.exactly_once() && !self.ensure_producer(log, now) {
+            return Did::Blocked;
+        }
+        self.producer.doomed = None;
+        Did::Done
+    }
+
+    pub(super) fn send(&mut self, records: Vec<OutRecord>, log: &mut Log, now: Timestamp) {
+        if self.producer.doomed.is_some() {
+            return;
+        }
+        if std::mem::take(&mut self.trouble.send) {
+            self.doom(Fault::rebuild("the broker refused a record"));
+            return;
+        }
+        self.buffer.extend(records);
+        if !self.trouble.lazy {
+            self.flush(log, now, usize::MAX);
+        }
+    }
+
+    fn doom(&mut self, fault: Fault) {
+        self.buffer.clear();
+        self.producer.doomed = Some(fault.clone());
+        // A commit that waits already will say so itself.
+        if !self.orders.iter().any(|o| matches!(o, Effect::Commit { .. } | Effect::Abort { .. })) {
+            self.events.push_back(Event::SendFailed { fault });
+        }
+    }
+
+    /// Writes at most `count` buffered records to the log. False when some have to wait.
+    pub fn flush(&mut self, log: &mut Log, now: Timestamp, count: usize) -> bool {
+        for _ in 0..count {
+            let Some(record) = self.buffer.pop_front() else { break };
+            let result = match self.producer.current {
+                _ if !self.exactly_once() => log.append(record),
+                Some(producer) => {
+                    let again = record.clone();
+                    let result = log.produce(producer, record, now);
+                    if result == Err(LogError::Concurrent) {
+                        self.buffer.push_front(again);
+                        return false;
+                    }
+                    result
+                }
+                None => Err(LogError::Fenced),
+            };
+            if let Err(error) = result {
+                if error == LogError::Fenced {
+                    self.producer.current = None;
+                }
+                self.doom(broker(error));
+                break;
+            }
+        }
+        true
+    }
+
+    /// Number of records that are not in the log yet.
+    pub fn buffered(&self) -> usize {
+        self.buffer.len()
+    }
+
+    pub(super) fn commit(
+        &mut self,
+        log: &mut Log,
+        now: Timestamp,
+        request: Request,
+        offsets: &[CommitOffset],
+        group: &GroupMetadata,
+    ) -> Did {
+        let mut stage = self.commit.take().unwrap_or_default();
+        if let Some(fault) = &self.producer.doomed {
+            let lost_producer = self.exactly_once() && self.producer.current.is_none();
+            let outcome = if lost_producer { Outcome::Fenced } else { Outcome::Aborted(fault.clone()) };
+            return self.end_commit(log, now, request, outcome);
+        }
+        let offsets_next = !stage.offsets && (stage.flushed || self.trouble.offsets_first && self.exactly_once());
+        if offsets_next {
+            let identity = Identity { generation: group.generation, member: group.member.clone() };
+            let list = offsets
+                .iter()
+                .map(|o| (o.partition.clone(), Committed { offset: o.offset, metadata: o.metadata.clone() }))
+                .collect::<Vec<_>>();
+            let result = match self.producer.current {
+                // As librdkafka does: nothing is sent, and nothing is checked, for an empty list.
+                _ if list.is_empty() => Ok(()),
+                _ if group.generation < 0 || group.member.is_empty() => Err(LogError::UnknownMember),
+                _ if !self.exactly_once() => log.commit_offsets(&self.config.group, &identity, list),
+                Some(producer) => log.send_offsets(producer, &self.config.group, &identity, list, now),
+                None => Err(LogError::Fenced),
+            };
+            match result {
+                Ok(()) => stage.offsets = true,
+                Err(LogError::Concurrent) => {
+                    self.commit = Some(stage);
+                    return Did::Blocked;
+                }
+                Err(LogError::Fenced) => return self.end_commit(log, now, request, Outcome::Fenced),
+                Err(LogError::IllegalGeneration | LogError::UnknownMember) => {
+                    return self.end_commit(log, now, request, Outcome::Lost);
+                }
+                Err(error) => return self.end_commit(log, now, request, Outcome::Aborted(broker(error))),
+            }
+        } else if !stage.flushed {
+            if !self.flush(log, now, usize::MAX) {
+                self.commit = Some(stage);
+                return Did::Blocked;
+            }
+            stage.flushed = true;
+        } else {
+            let outcome = self.decide(log, now);
+            return self.end_commit(log, now, request, outcome);
+        }
+        self.commit = Some(stage);
+        Did::Part
+    }
+
+    fn decide(&mut self, log: &mut Log, now: Timestamp) -> Outcome {
+        let trouble = self.trouble.commit.take();
+        if !self.exactly_once() {
+            return Outcome::Committed;
+        }
+        let Some(producer) = self.producer.current else { return Outcome::Fenced };
+        match trouble {
+            Some(CommitTrouble::Refused) => return Outcome::Aborted(Fault::rebuild("the broker refused the commit")),
+            Some(CommitTrouble::UnknownNot) => return Outcome::Unknown,
+            Some(CommitTrouble::UnknownLate) => {
+                self.producer.late = Some(producer);
+                return Outcome::Unknown;
+            }
+            Some(CommitTrouble::UnknownDone) | None => {}
+        }
+        match end(log, producer, true, now) {
+            Ok(()) if trouble.is_some() => Outcome::Unknown,
+            Ok(()) => Outcome::Committed,
+            Err(LogError::Fenced) => Outcome::Fenced,
+            Err(error) => Outcome::Aborted(broker(error)),
+        }
+    }
+
+    /// Reports how a commit ended; where nothing of it may be visible the transaction is aborted first.
+    fn end_commit(&mut self, log: &mut Log, now: Timestamp, request: Request, outcome: Outcome) -> Did {
+        match &outcome {
+            Outcome::Aborted(_) | Outcome::Lost => {
+                self.buffer.clear();
+                if let Some(producer) = self.producer.current {
+                    // A fenced producer shows at its next use.
+                    let _ = end(log, producer, false, now);
+                }
+            }
+            Outcome::Fenced | Outcome::Unknown => {
+                self.buffer.clear();
+                self.producer.current = None;
+            }
+            Outcome::Committed => {}
+        }
+        self.commit = None;
+        self.producer.doomed = None;
+        self.events.push_back(Event::CommitEnded { request, outcome });
+        Did::Done
+    }
+
+    pub(super) fn abort(&mut self, log: &mut Log, now: Timestamp, request: Request) -> Did {
+        self.buffer.clear();
+        let result = match self.producer.current {
+            _ if !self.exactly_once() => Ok(()),
+            None => Err(LogError::Fenced),
+            Some(producer) => end(log, producer, false, now),
+        };
+        if result.is_err() {
+            self.producer.current = None;
+        }
+        self.producer.doomed = None;
+        self.events.push_back(Event::AbortEnded { request, result: result.map_err(broker) });
+        Did::Done
+    }
+
+    pub(super) fn replace_producer(&mut self, log: &mut Log, now: Timestamp, request: Request) -> Did {
+        self.buffer.clear();
+        self.producer.current = None;
+        if self.exactly_once() && !self.ensure_producer(log, now) {
+            return Did::Blocked;
+        }
+        self.producer.doomed = None;
+        self.events.push_back(Event::ProducerReady { request, result: Ok(()) });
+        Did::Done
+    }
+
+    /// Lets a commit request arrive that was thought lost. True when it was one and the log took it.
+    pub fn arrive(&mut self, log: &mut Log, now: Timestamp) -> bool {
+        self.producer.late.take().is_some_and(|producer| log.end_transaction(producer, true, now).is_ok())
+    }
+
+    /// True while a commit request is on its way that was thought lost.
+    pub fn has_late(&self) -> bool {
+        self.producer.late.is_some()
+    }
+}
