@@ -10,6 +10,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("state", &["record", "codec", "fault"]),
     ("operator", &["record", "codec", "state", "fault"]),
     ("topology", &["record", "codec", "state", "operator", "fault"]),
+    // codec: the task chooses partitions by murmur2.
     ("task", &["record", "codec", "state", "operator", "topology", "fault"]),
     ("worker", &["record", "state", "operator", "topology", "task", "fault"]),
     ("log", &["record", "fault"]),
