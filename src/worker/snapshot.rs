@@ -3,6 +3,7 @@
 use super::{Worker, held::Phase};
 use crate::{
     record::{Offset, TaskId, Timestamp, TopicPartition},
+    state::Store,
     task::{Counters, Task},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -180,6 +181,13 @@ impl Worker {
             cache_bytes,
             stalled: self.stalled(),
         }
+    }
+
+    /// A store of a task of this member, for queries: between two steps it shows what is committed and, where a
+    /// transaction is open, what it wrote.
+    pub fn store(&mut self, task: TaskId, name: &str) -> Option<&mut Store> {
+        let slots = &mut self.tasks.get_mut(&task)?.task.replica.slots;
+        slots.iter_mut().map(|s| &mut s.store).find(|s| &*s.spec().name == name)
     }
 
     /// True when every owned task has committed all of the given partitions up to these offsets. Partitions of others
