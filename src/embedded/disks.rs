@@ -1,11 +1,6 @@
 //! The task directories of one process.
 
-use crate::{
-    fault::Fault,
-    record::TaskId,
-    state::Backend,
-    worker::OpenStore,
-};
+use crate::{fault::Fault, record::TaskId, state::Backend, worker::OpenStore};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// The task directories of one process, handed from member to member.

@@ -96,11 +96,8 @@ impl Flow {
             Some(position) => position,
             None => {
                 let end = log.stable_end(partition);
-                let resolved = if self.from == From::Reset && config.reset == Reset::Latest {
-                    end
-                } else {
-                    log.start(partition)
-                };
+                let resolved =
+                    if self.from == From::Reset && config.reset == Reset::Latest { end } else { log.start(partition) };
                 // A topic that is not there (yet) has no position.
                 let (Ok(position), Ok(end)) = (resolved, end) else { return false };
                 self.position = Some(position);
