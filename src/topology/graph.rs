@@ -1,11 +1,17 @@
 //! A running graph: one sub-topology built for one task, on the task's thread.
 
+use super::{
+    Resolved,
+    assemble::{Assembly, BuiltChild},
+    physical::{Physical, PhysicalNode, Role},
+};
 use crate::{
+    fault::{Fault, Result},
     operator::{Node, Source},
     record::StoreIx,
     state::StoreSpec,
 };
-use std::{rc::Rc, sync::Arc};
+use std::{any::Any, collections::BTreeMap, rc::Rc, sync::Arc};
 
 /// One source topic of a graph.
 pub struct SourceEntry {
@@ -39,4 +45,63 @@ pub struct Graph {
     /// Names of the operator times in the order of their [`TimeSlot`](crate::operator::TimeSlot): the keys under
     /// which they travel in the offset metadata.
     pub times: Vec<Arc<str>>,
+}
+
+/// Builds the nodes of a sub-topology, children before parents.
+pub(super) fn build(physical: &Physical, sub_topology: u32, resolved: &Resolved) -> Result<Graph> {
+    let mut plan: Vec<&PhysicalNode> = physical.nodes.iter().filter(|n| n.group == sub_topology).collect();
+    plan.sort_by_key(|n| !n.parents.is_empty());
+    if plan.is_empty() {
+        return Err(Fault::stop(format!("there is no sub-topology {sub_topology}")));
+    }
+    let names = physical.stores_of(sub_topology);
+    let ids: BTreeMap<Arc<str>, StoreIx> = names.iter().enumerate().map(|(i, n)| (n.clone(), StoreIx(i))).collect();
+    let (mut times, mut flush) = (Vec::new(), Vec::new());
+    let mut made: BTreeMap<Arc<str>, Made> = BTreeMap::new();
+    for (at, node) in plan.iter().enumerate().rev() {
+        let children = plan.iter().filter(|child| child.parents.contains(&node.name)).filter_map(|child| {
+            let edge = made.get(&child.name)?.edge.clone()?;
+            Some(BuiltChild { name: child.name.clone(), edge })
+        });
+        let mine = match &node.role {
+            Role::Processor { stores } => stores.iter().filter_map(|s| Some((s.clone(), *ids.get(s)?))).collect(),
+            _ => BTreeMap::new(),
+        };
+        let mut assembly = Assembly {
+            name: node.name.clone(),
+            node: at,
+            children: children.collect(),
+            stores: &mine,
+            times: &mut times,
+            flush: &mut flush,
+            application_id: &resolved.application_id,
+        };
+        let built = (node.factory)(&mut assembly)?;
+        let edge = built.edge.map(Rc::from);
+        made.insert(node.name.clone(), Made { node: built.node, edge, source: built.source });
+    }
+    flush.sort_by_key(|point| point.node);
+    let mut sources = Vec::new();
+    for node in &plan {
+        let Role::Source { topics, internal, .. } = &node.role else { continue };
+        let source = made[&node.name].source.clone().expect("a source's factory makes a source");
+        for topic in topics {
+            let topic = if *internal { format!("{}-{topic}", resolved.application_id).into() } else { topic.clone() };
+            sources.push(SourceEntry { topic, source: source.clone() });
+        }
+    }
+    Ok(Graph {
+        sources,
+        nodes: plan.iter().map(|n| made[&n.name].node.clone()).collect(),
+        names: plan.iter().map(|n| n.name.clone()).collect(),
+        stores: names.iter().map(|n| physical.stores[n].clone()).collect(),
+        flush,
+        times,
+    })
+}
+
+struct Made {
+    node: Rc<dyn Node>,
+    edge: Option<Rc<dyn Any>>,
+    source: Option<Rc<dyn Source>>,
 }

@@ -1,44 +1,110 @@
 //! The typed DSL, the plan it makes, and how a plan is checked, named, described and turned into running graphs.
 
+mod assemble;
+mod branch;
+mod builder;
+mod describe;
 mod graph;
+mod grouped;
+mod java;
+mod join;
+mod options;
+mod physical;
+mod plan;
+mod repartition;
+mod resolve;
 mod resolved;
+mod serdes;
+mod shim;
+mod stored;
+mod stream;
+mod table;
+mod table_link;
+mod windowed;
 
+pub use branch::{BranchedKStream, Branches};
+pub use builder::{StreamsBuilder, Topics};
 pub use graph::{FlushPoint, Graph, SourceEntry};
+pub use grouped::KGroupedStream;
+pub use options::{Consumed, Grouped, Joined, Materialized, Produced, Repartitioned};
+pub use plan::OffsetReset;
+pub use resolve::CHANGELOG_MARGIN_MS;
 pub use resolved::{InternalTopic, Resolved, ResolvedSub, StorePlan};
+pub use stream::KStream;
+pub use table::KTable;
+pub use windowed::TimeWindowedKStream;
 
-/// A checked topology: what `StreamsBuilder::build` returns. Shared by all threads.
+use crate::fault::Result;
+use physical::{Physical, Role};
+use plan::{Plan, SinkTopic};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// A checked topology: what [`StreamsBuilder::build`] returns. Shared by all threads.
 pub struct Topology {
-    _x: (),
+    physical: Physical,
 }
 
-#[allow(unused_variables, reason = "signatures first")]
 impl Topology {
+    fn compile(plan: &Plan) -> Result<Self> {
+        Ok(Self { physical: Physical::compile(plan)? })
+    }
+
     /// Builds the running graph of a sub-topology.
-    pub fn graph(&self, sub_topology: u32, resolved: &Resolved) -> crate::fault::Result<Graph> {
-        todo!()
+    ///
+    /// # Errors
+    /// When there is no such sub-topology, or a node can't be made.
+    pub fn graph(&self, sub_topology: u32, resolved: &Resolved) -> Result<Graph> {
+        graph::build(&self.physical, sub_topology, resolved)
     }
 
     /// Topics of others that it reads; their partition counts must be known for [`Topology::resolve`].
-    pub fn external_sources(&self) -> Vec<std::sync::Arc<str>> {
-        todo!()
+    pub fn external_sources(&self) -> Vec<Arc<str>> {
+        let mut found = Vec::new();
+        for node in &self.physical.nodes {
+            if let Role::Source { topics, internal: false, .. } = &node.role {
+                found.extend(topics.iter().cloned());
+            }
+        }
+        found
     }
 
     /// Topics of others that it writes by a fixed name.
-    pub fn external_sinks(&self) -> Vec<std::sync::Arc<str>> {
-        todo!()
+    pub fn external_sinks(&self) -> Vec<Arc<str>> {
+        let mut found: Vec<Arc<str>> = Vec::new();
+        for node in &self.physical.nodes {
+            if let Role::Sink { topic: SinkTopic::External(topic) } = &node.role {
+                if !found.contains(topic) {
+                    found.push(topic.clone());
+                }
+            }
+        }
+        found
+    }
+
+    /// Where the topics it reads start when nothing is committed, as far as the topology says it.
+    pub fn offset_resets(&self) -> BTreeMap<Arc<str>, OffsetReset> {
+        let mut found = BTreeMap::new();
+        for node in &self.physical.nodes {
+            if let Role::Source { topics, reset: Some(reset), .. } = &node.role {
+                found.extend(topics.iter().map(|t| (t.clone(), *reset)));
+            }
+        }
+        found
     }
 
     /// Ties the topology to an application and to real partition counts.
-    pub fn resolve(
-        &self,
-        application_id: &str,
-        counts: &std::collections::BTreeMap<std::sync::Arc<str>, i32>,
-    ) -> crate::fault::Result<Resolved> {
-        todo!()
+    ///
+    /// # Errors
+    /// When a source topic is missing, or topics that are read together have unequal partition counts.
+    pub fn resolve(&self, application_id: &str, counts: &BTreeMap<Arc<str>, i32>) -> Result<Resolved> {
+        resolve::resolve(&self.physical, application_id, counts)
     }
 
     /// Kafka Streams' text of it.
     pub fn describe(&self) -> String {
-        todo!()
+        describe::describe(&self.physical)
     }
 }
+
+#[cfg(test)]
+mod tests;

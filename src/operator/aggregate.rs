@@ -1,0 +1,110 @@
+//! Aggregates of a stream by key (D-60, D-63, D-120).
+
+use super::{Context, Dropped, Node, Process, rows::KeyRows, table_store::Updates};
+use crate::{
+    fault::Result,
+    record::{Record, Timestamp},
+};
+use std::{marker::PhantomData, sync::Arc};
+
+/// One step of an aggregate: the aggregate so far (`None`: there is none yet) and the record make the next one.
+pub(crate) trait Step<K, V, VA>: Send + Sync + 'static {
+    /// What the aggregate is before the first record; `None` when the first value itself is the aggregate.
+    fn initial(&self) -> Option<VA>;
+
+    /// The aggregate after a record; `None` deletes it. `so_far` is `None` only when [`Step::initial`] is.
+    fn next(&self, key: &K, value: Option<&V>, so_far: Option<VA>) -> Option<VA>;
+}
+
+/// `aggregate`: an initializer and an aggregator.
+pub(crate) struct Aggregator<I, F> {
+    pub initializer: I,
+    pub aggregator: F,
+}
+
+impl<K, V, VA, I, F> Step<K, V, VA> for Aggregator<I, F>
+where
+    I: Fn() -> VA + Send + Sync + 'static,
+    F: Fn(&K, Option<&V>, VA) -> Option<VA> + Send + Sync + 'static,
+{
+    fn initial(&self) -> Option<VA> {
+        Some((self.initializer)())
+    }
+
+    fn next(&self, key: &K, value: Option<&V>, so_far: Option<VA>) -> Option<VA> {
+        (self.aggregator)(key, value, so_far?)
+    }
+}
+
+/// `reduce`: the first value as it is, then a reducer.
+pub(crate) struct Reducer<F> {
+    pub reducer: F,
+}
+
+impl<K, V, F> Step<K, V, V> for Reducer<F>
+where
+    V: Clone,
+    F: Fn(V, Option<&V>) -> Option<V> + Send + Sync + 'static,
+{
+    fn initial(&self) -> Option<V> {
+        None
+    }
+
+    fn next(&self, _key: &K, value: Option<&V>, so_far: Option<V>) -> Option<V> {
+        match so_far {
+            Some(so_far) => (self.reducer)(so_far, value),
+            None => value.cloned(),
+        }
+    }
+}
+
+/// The node of `count`, `reduce` and `aggregate` without windows.
+pub(crate) struct Aggregate<K, V, VA, S> {
+    step: Arc<S>,
+    updates: Updates<K, VA, KeyRows<K>>,
+    takes: PhantomData<fn(V)>,
+}
+
+impl<K, V, VA, S> Aggregate<K, V, VA, S> {
+    pub fn new(step: Arc<S>, updates: Updates<K, VA, KeyRows<K>>) -> Self {
+        Self { step, updates, takes: PhantomData }
+    }
+}
+
+/// The aggregate after `value`, its timestamp, and the old value for an uncached forward. As in Kafka Streams that is
+/// the initial value when there was none.
+pub(super) fn step<K, V, VA: Clone, S: Step<K, V, VA>>(
+    step: &S,
+    key: &K,
+    value: Option<&V>,
+    found: Option<(VA, Timestamp)>,
+    timestamp: Timestamp,
+    keep_old: bool,
+) -> (Option<VA>, Timestamp, Option<VA>) {
+    let (so_far, newest) = match found {
+        Some((value, at)) => (Some(value), at.max(timestamp)),
+        None => (step.initial(), timestamp),
+    };
+    let old = if keep_old { so_far.clone() } else { None };
+    (step.next(key, value, so_far), newest, old)
+}
+
+impl<K: 'static, V, VA: Clone + 'static, S: Step<K, V, VA>> Process<K, V> for Aggregate<K, V, VA, S> {
+    fn process(&self, cx: &mut dyn Context, record: Record<'_, K, V>) -> Result<()> {
+        let (Some(key), Some(value)) = (record.key, record.value) else {
+            cx.dropped(if record.key.is_none() { Dropped::NullKey } else { Dropped::NullValue });
+            return Ok(());
+        };
+        let row = self.updates.table.rows.0.to_bytes(key)?;
+        let found = self.updates.table.get_row(cx, &row)?;
+        let keep_old = self.updates.sends_old && !self.updates.cached;
+        let (new, timestamp, old) = step(&*self.step, key, Some(value), found, record.timestamp, keep_old);
+        self.updates.put(cx, row, key, new, old, timestamp, record.headers)
+    }
+}
+
+impl<K: 'static, V, VA: 'static, S> Node for Aggregate<K, V, VA, S> {
+    fn flush(&self, cx: &mut dyn Context) -> Result<()> {
+        self.updates.flush(cx)
+    }
+}

@@ -1,0 +1,72 @@
+//! Typed keys to row ids and back.
+
+use crate::{codec::Serde, fault::Result, record::Windowed};
+use bytes::Bytes;
+
+/// How a store's row id is made from a table's key.
+pub(crate) trait Rows<K>: Clone + Send + Sync + 'static {
+    /// The row id of `key`.
+    fn row(&self, key: &K) -> Result<Bytes>;
+
+    /// The key of a row id.
+    fn key(&self, row: &[u8]) -> Result<K>;
+}
+
+/// Row id = key bytes.
+pub(crate) struct KeyRows<K>(pub Serde<K>);
+
+impl<K> Clone for KeyRows<K> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<K: 'static> Rows<K> for KeyRows<K> {
+    fn row(&self, key: &K) -> Result<Bytes> {
+        self.0.to_bytes(key)
+    }
+
+    fn key(&self, row: &[u8]) -> Result<K> {
+        self.0.decode(row)
+    }
+}
+
+/// Row id = window start, then key bytes.
+pub(crate) struct WindowRows<K> {
+    /// Serde of the inner key.
+    pub key: Serde<K>,
+    /// Window size in milliseconds: the end is not in the bytes.
+    pub size_ms: i64,
+}
+
+impl<K> Clone for WindowRows<K> {
+    fn clone(&self) -> Self {
+        Self { key: self.key.clone(), size_ms: self.size_ms }
+    }
+}
+
+impl<K: 'static> WindowRows<K> {
+    /// The row id of encoded `key` in the window that starts at `start`.
+    pub fn row_of(start: i64, key: &[u8]) -> Bytes {
+        let mut row = Vec::with_capacity(8 + key.len());
+        row.extend_from_slice(&start.to_be_bytes());
+        row.extend_from_slice(key);
+        row.into()
+    }
+}
+
+impl<K: 'static> Rows<Windowed<K>> for WindowRows<K> {
+    fn row(&self, key: &Windowed<K>) -> Result<Bytes> {
+        let mut row = Vec::with_capacity(32);
+        row.extend_from_slice(&key.start.to_be_bytes());
+        self.key.encode(&key.key, &mut row)?;
+        Ok(row.into())
+    }
+
+    fn key(&self, row: &[u8]) -> Result<Windowed<K>> {
+        let (start, key) =
+            row.split_at_checked(8).ok_or_else(|| crate::codec::malformed("a window row is shorter than 8 bytes"))?;
+        let start = i64::from_be_bytes(start.try_into().expect("split at 8"));
+        Ok(Windowed::new(self.key.decode(key)?, start, start.saturating_add(self.size_ms)))
+    }
+}

@@ -1,0 +1,111 @@
+//! The store of a table and its children: write a row, then forward the change, at once or when the cache is flushed.
+
+use super::{Children, Context, Dropped, rows::Rows};
+use crate::{
+    codec::Serde,
+    fault::{Fault, Result},
+    record::{Change, Headers, Record, StoreIx, Timestamp},
+    state::{Pending, Row},
+};
+use bytes::Bytes;
+
+/// Types and place of a table's store.
+pub(crate) struct TableStore<V, R> {
+    /// Its place in the task.
+    pub store: StoreIx,
+    /// Keys to row ids.
+    pub rows: R,
+    /// Serde of the values.
+    pub values: Serde<V>,
+}
+
+impl<V, R: Clone> Clone for TableStore<V, R> {
+    fn clone(&self) -> Self {
+        Self { store: self.store, rows: self.rows.clone(), values: self.values.clone() }
+    }
+}
+
+impl<V: 'static, R> TableStore<V, R> {
+    /// The value and its timestamp in row `row`.
+    pub fn get_row(&self, cx: &mut dyn Context, row: &[u8]) -> Result<Option<(V, Timestamp)>> {
+        match cx.store(self.store).get(row)? {
+            Some(found) => Ok(Some((self.decode(cx, &found)?, found.timestamp))),
+            None => Ok(None),
+        }
+    }
+
+    /// The value of a row that a store gave. Bytes that are no such value mean that the store belongs to another
+    /// version of the application.
+    pub fn decode(&self, cx: &mut dyn Context, row: &Row) -> Result<V> {
+        self.values.decode(&row.value).map_err(|fault| {
+            let name = cx.store(self.store).spec().name.clone();
+            Fault::stop(format!("a stored value can't be read: {}", fault.what()))
+                .at(format!("store {name}"))
+                .hint("the store was written with another serde; reset the application or give the store a new name")
+        })
+    }
+}
+
+/// A [`TableStore`] that tells children of its updates.
+pub(crate) struct Updates<K, V, R> {
+    /// The store.
+    pub table: TableStore<V, R>,
+    /// True when the record cache holds updates back until the next flush.
+    pub cached: bool,
+    /// True when a child wants old values.
+    pub sends_old: bool,
+    /// The children.
+    pub children: Children<K, Change<V>>,
+}
+
+impl<K: 'static, V: 'static, R: Rows<K>> Updates<K, V, R> {
+    /// Writes `new` to `row` and forwards the change unless the cache holds it back. `old` is what an uncached
+    /// forward gives as old value.
+    pub fn put(
+        &self,
+        cx: &mut dyn Context,
+        row: Bytes,
+        key: &K,
+        new: Option<V>,
+        old: Option<V>,
+        timestamp: Timestamp,
+        headers: &Headers,
+    ) -> Result<()> {
+        let bytes = new.as_ref().map(|v| self.table.values.to_bytes(v)).transpose()?;
+        if self.cached {
+            let source = cx.source().cloned();
+            let kept = cx.store(self.table.store).put_cached(row, bytes, timestamp, headers, source.as_ref())?;
+            if !kept {
+                cx.dropped(Dropped::Expired);
+            }
+            return Ok(());
+        }
+        if !cx.store(self.table.store).put(row, bytes, timestamp)? {
+            cx.dropped(Dropped::Expired);
+            return Ok(());
+        }
+        let change = Change::new(new, if self.sends_old { old } else { None });
+        self.children.forward(cx, Record { key: Some(key), value: Some(&change), timestamp, headers })
+    }
+
+    /// Forwards what the cache held back, each with the record context of its last update (P-62).
+    pub fn flush(&self, cx: &mut dyn Context) -> Result<()> {
+        if !self.cached {
+            return Ok(());
+        }
+        for pending in cx.store(self.table.store).take_pending() {
+            let Pending { row, old, new, timestamp, headers, source } = pending;
+            let key = self.table.rows.key(&row)?;
+            let new = new.map(|r| self.table.decode(cx, &r)).transpose()?;
+            let old = old.filter(|_| self.sends_old).map(|r| self.table.decode(cx, &r)).transpose()?;
+            let change = Change::new(new, old);
+            let before = cx.set_source(source);
+            let result = self
+                .children
+                .forward(cx, Record { key: Some(&key), value: Some(&change), timestamp, headers: &headers });
+            cx.set_source(before);
+            result?;
+        }
+        Ok(())
+    }
+}

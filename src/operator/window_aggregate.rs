@@ -1,0 +1,133 @@
+//! Aggregates by key and time window (D-53, D-54, D-61, D-121), emitted on update or on close (D-140..D-144).
+
+use super::{
+    Context, Dropped, Node, Process, TimeSlot, TimeWindows,
+    aggregate::{Step, step},
+    rows::WindowRows,
+    table_store::Updates,
+};
+use crate::{
+    fault::Result,
+    record::{Change, NO_TIMESTAMP, Record, Timestamp, Windowed},
+    state::Row,
+};
+use bytes::Bytes;
+use std::{marker::PhantomData, ops::ControlFlow, sync::Arc};
+
+/// The node of windowed `count`, `reduce` and `aggregate`. Its stream time and the last emitted close time lie in
+/// the task and survive a restart, which Kafka Streams' stream time does not (D-52).
+pub(crate) struct WindowAggregate<K, V, VA, S> {
+    pub windows: TimeWindows,
+    pub step: Arc<S>,
+    pub updates: Updates<Windowed<K>, VA, WindowRows<K>>,
+    /// Greatest record time that this node saw.
+    pub stream_time: TimeSlot,
+    /// Close time up to which windows were emitted; only when it emits on close.
+    pub emitted: Option<TimeSlot>,
+    pub takes: PhantomData<fn(V)>,
+}
+
+impl<K, V, VA, S> Process<K, V> for WindowAggregate<K, V, VA, S>
+where
+    K: Clone + 'static,
+    VA: Clone + 'static,
+    S: Step<K, V, VA>,
+{
+    fn process(&self, cx: &mut dyn Context, record: Record<'_, K, V>) -> Result<()> {
+        let Some(key) = record.key else {
+            cx.dropped(Dropped::NullKey);
+            return Ok(());
+        };
+        let stream_time = cx.time(self.stream_time).max(record.timestamp);
+        cx.set_time(self.stream_time, stream_time);
+        let close_time = stream_time.saturating_sub(self.windows.grace_ms());
+        let bytes = self.updates.table.rows.key.to_bytes(key)?;
+        for start in self.windows.windows_for(record.timestamp) {
+            let end = start.saturating_add(self.windows.size_ms());
+            if end <= close_time {
+                cx.dropped(Dropped::Late);
+                continue;
+            }
+            self.update(cx, &record, Windowed::new(key, start, end), &bytes)?;
+        }
+        match self.emitted {
+            Some(emitted) => self.emit(cx, &record, emitted, close_time),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<K, V, VA, S> WindowAggregate<K, V, VA, S>
+where
+    K: Clone + 'static,
+    VA: Clone + 'static,
+    S: Step<K, V, VA>,
+{
+    fn update(&self, cx: &mut dyn Context, record: &Record<'_, K, V>, at: Windowed<&K>, key: &[u8]) -> Result<()> {
+        let row = WindowRows::<K>::row_of(at.start, key);
+        let found = self.updates.table.get_row(cx, &row)?;
+        let forwards = !self.updates.cached && self.emitted.is_none();
+        let keep_old = forwards && self.updates.sends_old;
+        let (new, timestamp, old) = step(&*self.step, at.key, record.value, found, record.timestamp, keep_old);
+        if self.emitted.is_some() {
+            let bytes = new.as_ref().map(|v| self.updates.table.values.to_bytes(v)).transpose()?;
+            if !cx.store(self.updates.table.store).put(row, bytes, timestamp)? {
+                cx.dropped(Dropped::Expired);
+            }
+            return Ok(());
+        }
+        let windowed = Windowed::new(at.key.clone(), at.start, at.end);
+        self.updates.put(cx, row, &windowed, new, old, timestamp, record.headers)
+    }
+
+    /// Forwards the windows that `close_time` closed since the last time, in order of start, then key.
+    fn emit(
+        &self,
+        cx: &mut dyn Context,
+        record: &Record<'_, K, V>,
+        slot: TimeSlot,
+        close_time: Timestamp,
+    ) -> Result<()> {
+        let last = cx.time(slot);
+        let size = self.windows.size_ms();
+        let upper = close_time.saturating_sub(size);
+        if (last != NO_TIMESTAMP && last >= close_time) || upper < 0 {
+            return Ok(());
+        }
+        let lower = if last == NO_TIMESTAMP { 0 } else { (last - size).max(0) + 1 };
+        if last != NO_TIMESTAMP && self.windows.windows_for(upper).eq(self.windows.windows_for(lower - 1)) {
+            return Ok(());
+        }
+        for (row, found) in self.closed(cx, lower, upper)? {
+            let key = super::rows::Rows::key(&self.updates.table.rows, &row)?;
+            let change = Change::new(Some(self.updates.table.decode(cx, &found)?), None);
+            let result =
+                Record { key: Some(&key), value: Some(&change), timestamp: found.timestamp, headers: record.headers };
+            self.updates.children.forward(cx, result)?;
+        }
+        cx.set_time(slot, close_time);
+        Ok(())
+    }
+
+    /// Rows of windows with `lower <= start <= upper`.
+    fn closed(&self, cx: &mut dyn Context, lower: Timestamp, upper: Timestamp) -> Result<Vec<(Bytes, Row)>> {
+        let mut found = Vec::new();
+        let to = upper.checked_add(1).map(i64::to_be_bytes);
+        cx.store(self.updates.table.store).scan(
+            &lower.to_be_bytes(),
+            to.as_ref().map(|to| to.as_slice()),
+            false,
+            &mut |row, value| {
+                found.push((Bytes::copy_from_slice(row), value));
+                ControlFlow::Continue(())
+            },
+        )?;
+        Ok(found)
+    }
+}
+
+impl<K: 'static, V, VA: 'static, S> Node for WindowAggregate<K, V, VA, S> {
+    fn flush(&self, cx: &mut dyn Context) -> Result<()> {
+        self.updates.flush(cx)
+    }
+}

@@ -1,0 +1,111 @@
+//! From untyped plan nodes to typed running ones: built from sinks to sources, each edge downcast once.
+
+use crate::{
+    fault::{Fault, Result},
+    operator::{Children, Edge, Node, Process, Source, TimeSlot},
+    record::StoreIx,
+    topology::FlushPoint,
+};
+use std::{any::Any, collections::BTreeMap, rc::Rc, sync::Arc};
+
+/// Makes the running node of a plan node; written where the node's types were known.
+pub(crate) type Factory = Arc<dyn Fn(&mut Assembly<'_>) -> Result<Built> + Send + Sync>;
+
+/// A running node before its types are forgotten.
+pub(crate) struct Built {
+    /// What the task calls.
+    pub node: Rc<dyn Node>,
+    /// What parents call: an [`Edge`]; `None` for a source.
+    pub edge: Option<Box<dyn Any>>,
+    /// What the task feeds, for a source.
+    pub source: Option<Rc<dyn Source>>,
+}
+
+impl Built {
+    /// A node with parents.
+    pub fn node<K: 'static, V: 'static, N: Process<K, V> + Node + 'static>(node: N) -> Self {
+        let node = Rc::new(node);
+        let edge: Edge<K, V> = node.clone();
+        Self { node, edge: Some(Box::new(edge)), source: None }
+    }
+
+    /// A source.
+    pub fn source<N: Source + Node + 'static>(node: N) -> Self {
+        let node = Rc::new(node);
+        Self { node: node.clone(), edge: None, source: Some(node) }
+    }
+}
+
+/// A child that was built before its parent.
+pub(crate) struct BuiltChild {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its edge.
+    pub edge: Rc<dyn Any>,
+}
+
+/// What a factory may ask while its node is built.
+pub(crate) struct Assembly<'a> {
+    /// Name of the node.
+    pub name: Arc<str>,
+    /// Its index in the graph.
+    pub node: usize,
+    /// Its children in order of connection.
+    pub children: Vec<BuiltChild>,
+    /// Stores of the sub-topology by name.
+    pub stores: &'a BTreeMap<Arc<str>, StoreIx>,
+    /// Names of the operator times so far.
+    pub times: &'a mut Vec<Arc<str>>,
+    /// Caches so far.
+    pub flush: &'a mut Vec<FlushPoint>,
+    /// The application's id, the prefix of internal topics.
+    pub application_id: &'a str,
+}
+
+impl Assembly<'_> {
+    /// The children as what they are: takers of `K` and `V`.
+    pub fn children<K: 'static, V: 'static>(&self) -> Result<Children<K, V>> {
+        let typed = |child: &BuiltChild| {
+            child.edge.downcast_ref::<Edge<K, V>>().cloned().ok_or_else(|| {
+                Fault::stop(format!("`{}` takes other types than its parent gives", child.name))
+                    .at(&*self.name)
+                    .hint("read a topic with one pair of types only")
+            })
+        };
+        Ok(Children::new(self.children.iter().map(typed).collect::<Result<_>>()?))
+    }
+
+    /// Names of the children in order of connection.
+    pub fn child_names(&self) -> Vec<Arc<str>> {
+        self.children.iter().map(|c| c.name.clone()).collect()
+    }
+
+    /// A store that is connected to the node.
+    pub fn store(&self, name: &str) -> Result<StoreIx> {
+        self.stores.get(name).copied().ok_or_else(|| {
+            Fault::stop(format!("store `{name}` is not connected"))
+                .at(&*self.name)
+                .hint("name it where the processor is added")
+        })
+    }
+
+    /// The slot of a time that is kept under `name`; equal names share one.
+    pub fn time(&mut self, name: impl Into<Arc<str>>) -> TimeSlot {
+        let name = name.into();
+        let at = self.times.iter().position(|n| *n == name).unwrap_or_else(|| {
+            self.times.push(name);
+            self.times.len() - 1
+        });
+        TimeSlot(at)
+    }
+
+    /// Has [`Node::flush`] called for the cache of `store`.
+    pub fn flush(&mut self, store: StoreIx) {
+        self.flush.push(FlushPoint { node: self.node, store });
+    }
+
+    /// Full name of an internal topic.
+    pub fn internal_topic(&self, name: &str) -> Arc<str> {
+        format!("{}-{name}", self.application_id).into()
+    }
+}

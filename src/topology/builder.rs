@@ -1,0 +1,204 @@
+//! Where a topology begins.
+
+use super::{
+    Consumed, KStream, KTable, Materialized, Topology,
+    assemble::{Assembly, Built},
+    plan::{Logical, Plan, ProcessorPlan, SharedPlan, SourcePlan},
+    stored::StoredTable,
+    table::table_source_factory,
+    table_link::{TableKind, TableLink},
+};
+use crate::{
+    fault::{Fault, Result},
+    operator::source::SourceNode,
+    state::StoreSpec,
+};
+use std::{any::TypeId, cell::RefCell, collections::BTreeSet, rc::Rc, sync::Arc};
+
+/// One topic or several.
+pub trait Topics {
+    /// Their names.
+    fn names(self) -> Vec<Arc<str>>;
+}
+
+impl Topics for &str {
+    fn names(self) -> Vec<Arc<str>> {
+        vec![self.into()]
+    }
+}
+
+impl Topics for &String {
+    fn names(self) -> Vec<Arc<str>> {
+        vec![self.as_str().into()]
+    }
+}
+
+impl Topics for String {
+    fn names(self) -> Vec<Arc<str>> {
+        vec![self.into()]
+    }
+}
+
+impl<S: AsRef<str>, const N: usize> Topics for [S; N] {
+    fn names(self) -> Vec<Arc<str>> {
+        self.iter().map(|s| s.as_ref().into()).collect()
+    }
+}
+
+impl<S: AsRef<str>> Topics for &[S] {
+    fn names(self) -> Vec<Arc<str>> {
+        self.iter().map(|s| s.as_ref().into()).collect()
+    }
+}
+
+impl<S: AsRef<str>> Topics for Vec<S> {
+    fn names(self) -> Vec<Arc<str>> {
+        self.as_slice().names()
+    }
+}
+
+/// Builds a topology: streams and tables are made here and keep a handle to it.
+///
+/// ```
+/// use millstream::topology::StreamsBuilder;
+/// let builder = StreamsBuilder::new();
+/// builder
+///     .stream::<String, String>("text")
+///     .flat_map_values(|line| line.into_iter().flat_map(|l| l.split_whitespace()).map(str::to_owned).collect::<Vec<_>>())
+///     .group_by(|_, word| word.cloned())
+///     .count()
+///     .to_stream()
+///     .to("counts");
+/// let topology = builder.build().unwrap();
+/// assert!(topology.describe().starts_with("Topologies:\n   Sub-topology: 0\n"));
+/// ```
+#[derive(Clone, Default)]
+pub struct StreamsBuilder {
+    plan: SharedPlan,
+}
+
+impl StreamsBuilder {
+    /// An empty topology.
+    pub fn new() -> Self {
+        Self { plan: Rc::new(RefCell::new(Plan::default())) }
+    }
+
+    /// A stream of the records of one topic or several, with the default serdes of the types.
+    pub fn stream<K: 'static, V: 'static>(&self, topics: impl Topics) -> KStream<K, V> {
+        self.stream_with(topics, Consumed::default())
+    }
+
+    /// A stream of the records of one topic or several.
+    pub fn stream_with<K: 'static, V: 'static>(&self, topics: impl Topics, consumed: Consumed<K, V>) -> KStream<K, V> {
+        let plan = &mut *self.plan.borrow_mut();
+        let name = plan.name(consumed.name.as_deref(), "KSTREAM-SOURCE-");
+        let source = source_plan(plan, name.clone(), topics.names(), &consumed);
+        let node = plan.add(&[], name.clone(), Logical::Source(source));
+        KStream::new(self.plan.clone(), node, name.clone(), consumed.key, consumed.value, BTreeSet::from([name]), false)
+    }
+
+    /// A topic read as a table (D-2): each record is the new row of its key, a null value deletes it.
+    pub fn table<K: 'static, V: Clone + 'static>(&self, topic: &str) -> KTable<K, V> {
+        self.table_with(topic, Consumed::default(), Materialized::default())
+    }
+
+    /// A topic read as a table. Its rows are kept when the store has a name or an operator needs them.
+    pub fn table_with<K: 'static, V: Clone + 'static>(
+        &self,
+        topic: &str,
+        consumed: Consumed<K, V>,
+        materialized: Materialized<K, V>,
+    ) -> KTable<K, V> {
+        let plan = &mut *self.plan.borrow_mut();
+        let stored = materialized.name.is_some();
+        let consumed = Consumed {
+            key: consumed.key.or_else(|| materialized.key.clone()),
+            value: consumed.value.or_else(|| materialized.value.clone()),
+            ..consumed
+        };
+        let prefix = format!("{topic}-");
+        let store = StoredTable::key_value(plan, &materialized, &prefix);
+        let given = consumed.name.as_deref();
+        let source_name = plan.name_suffixed(given, "-source", "KSTREAM-SOURCE-");
+        let name = plan.name(given, "KTABLE-SOURCE-");
+        let source = source_plan(plan, source_name.clone(), vec![topic.into()], &consumed);
+        let link = TableLink::new(TableKind::Source, stored);
+        let key = plan.need(consumed.key.as_ref(), "key", &name);
+        let value = plan.need(consumed.value.as_ref(), "value", &name);
+        let processor = ProcessorPlan {
+            name: name.clone(),
+            stores: vec![store.decl(&link)],
+            connected: Vec::new(),
+            factory: table_source_factory(store.clone(), link.clone(), key.clone(), value.clone()),
+        };
+        let node = plan.add(&[], name.clone(), Logical::TableSource(source, processor));
+        KTable::new(
+            self.plan.clone(),
+            node,
+            name,
+            key.known(),
+            value.known(),
+            BTreeSet::from([source_name]),
+            link.clone(),
+            store.view_of_source(link, key, value),
+        )
+    }
+
+    /// Adds a store for processors ([`KStream::process`]), which connect to it by name.
+    pub fn add_state_store(&self, spec: StoreSpec) {
+        let plan = &mut *self.plan.borrow_mut();
+        plan.check_name(&spec.name);
+        if plan.stores.iter().any(|s| s.name == spec.name) {
+            plan.error(Fault::stop(format!("store `{}` is added twice", spec.name)).hint("give it another name"));
+        }
+        plan.stores.push(spec);
+    }
+
+    /// Checks and compiles what was built.
+    ///
+    /// # Errors
+    /// When a name is used twice or illegal, a serde is missing, a store is unknown, or a topic is read twice in ways
+    /// that don't fit; the first mistake is named.
+    pub fn build(&self) -> Result<Topology> {
+        let plan = self.plan.borrow();
+        match plan.errors.first() {
+            Some(fault) => Err(fault.clone()),
+            None => Topology::compile(&plan),
+        }
+    }
+}
+
+/// A source of user topics.
+fn source_plan<K: 'static, V: 'static>(
+    plan: &mut Plan,
+    name: Arc<str>,
+    topics: Vec<Arc<str>>,
+    consumed: &Consumed<K, V>,
+) -> SourcePlan {
+    if topics.is_empty() {
+        plan.error(Fault::stop("a stream has no topic").at(format!("node {name}")).hint("name at least one"));
+    }
+    for topic in &topics {
+        plan.check_name(topic);
+    }
+    let key = plan.need(consumed.key.as_ref(), "key", &name);
+    let value = plan.need(consumed.value.as_ref(), "value", &name);
+    let (extractor, on_error) = (consumed.extractor.clone(), consumed.on_decode_error);
+    SourcePlan {
+        name,
+        topics,
+        internal: false,
+        reset: consumed.reset,
+        types: (TypeId::of::<K>(), TypeId::of::<V>()),
+        factory: Arc::new(move |asm: &mut Assembly<'_>| {
+            Ok(Built::source(SourceNode {
+                name: asm.name.clone(),
+                key: key.get()?,
+                value: value.get()?,
+                extractor: extractor.clone(),
+                on_error,
+                children: asm.children()?,
+            }))
+        }),
+    }
+}

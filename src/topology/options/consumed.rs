@@ -1,0 +1,96 @@
+use crate::{
+    codec::Serde,
+    operator::{ExtractTime, OnDecodeError, extract::Extractor},
+    record::Timestamp,
+    topology::OffsetReset,
+};
+use std::sync::Arc;
+
+/// How a topic is read.
+#[derive(Clone)]
+pub struct Consumed<K, V> {
+    pub(crate) key: Option<Serde<K>>,
+    pub(crate) value: Option<Serde<V>>,
+    pub(crate) extractor: Extractor<K, V>,
+    pub(crate) reset: Option<OffsetReset>,
+    pub(crate) name: Option<String>,
+    pub(crate) on_decode_error: OnDecodeError,
+}
+
+impl<K, V> Default for Consumed<K, V> {
+    fn default() -> Self {
+        Self {
+            key: None,
+            value: None,
+            extractor: Extractor::FailOnInvalid,
+            reset: None,
+            name: None,
+            on_decode_error: OnDecodeError::Fail,
+        }
+    }
+}
+
+impl<K, V> Consumed<K, V> {
+    /// With these serdes.
+    pub fn with(key: Serde<K>, value: Serde<V>) -> Self {
+        Self { key: Some(key), value: Some(value), ..Self::default() }
+    }
+
+    /// With a node name and the default serdes of the types.
+    pub fn with_name(name: impl Into<String>) -> Self {
+        Self { name: Some(name.into()), ..Self::default() }
+    }
+
+    /// Sets the serde of keys.
+    #[must_use]
+    pub fn key_serde(self, key: Serde<K>) -> Self {
+        Self { key: Some(key), ..self }
+    }
+
+    /// Sets the serde of values.
+    #[must_use]
+    pub fn value_serde(self, value: Serde<V>) -> Self {
+        Self { value: Some(value), ..self }
+    }
+
+    /// Names the source node.
+    #[must_use]
+    pub fn name(self, name: impl Into<String>) -> Self {
+        Self { name: Some(name.into()), ..self }
+    }
+
+    /// Says where reading starts when nothing is committed; otherwise `auto.offset.reset` says it.
+    #[must_use]
+    pub fn offset_reset(self, reset: OffsetReset) -> Self {
+        Self { reset: Some(reset), ..self }
+    }
+
+    /// Takes the event time from key, value, the broker's timestamp and the partition's greatest time so far.
+    /// A record with a negative result is left out (D-59). Costs a second decoding of each record.
+    #[must_use]
+    pub fn timestamp_extractor<F>(self, extract: F) -> Self
+    where
+        F: Fn(Option<&K>, Option<&V>, Timestamp, Timestamp) -> Timestamp + Send + Sync + 'static,
+    {
+        let extract: Arc<ExtractTime<K, V>> = Arc::new(extract);
+        Self { extractor: Extractor::Function(extract), ..self }
+    }
+
+    /// Leaves out records with a negative timestamp; the default is to stop.
+    #[must_use]
+    pub fn skip_on_invalid_timestamp(self) -> Self {
+        Self { extractor: Extractor::SkipInvalid, ..self }
+    }
+
+    /// Gives records with a negative timestamp the greatest time seen in their partition.
+    #[must_use]
+    pub fn partition_time_on_invalid_timestamp(self) -> Self {
+        Self { extractor: Extractor::PartitionTime, ..self }
+    }
+
+    /// Says what to do with bytes that can't be decoded; the default is to stop.
+    #[must_use]
+    pub fn on_decode_error(self, handler: OnDecodeError) -> Self {
+        Self { on_decode_error: handler, ..self }
+    }
+}

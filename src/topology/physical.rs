@@ -1,0 +1,294 @@
+//! The nodes as they run: written in Kafka Streams' order, grouped into sub-topologies.
+
+use super::{
+    OffsetReset,
+    assemble::Factory,
+    plan::{Logical, LogicalNode, NodeIx, Plan, ProcessorPlan, SinkPlan, SinkTopic, SourcePlan},
+};
+use crate::{
+    fault::{Fault, Result},
+    state::StoreSpec,
+};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+/// What a running node is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Role {
+    Source { topics: Vec<Arc<str>>, internal: bool, reset: Option<OffsetReset> },
+    Processor { stores: Vec<Arc<str>> },
+    Sink { topic: SinkTopic },
+}
+
+/// A node to be built for each task.
+#[derive(Clone)]
+pub(crate) struct PhysicalNode {
+    pub name: Arc<str>,
+    pub role: Role,
+    pub parents: Vec<Arc<str>>,
+    pub factory: Factory,
+    /// Number of the sub-topology.
+    pub group: u32,
+}
+
+/// A repartition topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RepartitionTopic {
+    /// Name without the application's id.
+    pub name: Arc<str>,
+    /// Count that the user asked for.
+    pub partitions: Option<i32>,
+}
+
+/// A compiled plan.
+pub(crate) struct Physical {
+    /// Nodes in topological order.
+    pub nodes: Vec<PhysicalNode>,
+    /// Stores by name.
+    pub stores: BTreeMap<Arc<str>, StoreSpec>,
+    /// Repartition topics in order of writing.
+    pub repartitions: Vec<RepartitionTopic>,
+    /// Topics that must have equal partition counts (D-162).
+    pub copartitioned: Vec<BTreeSet<Arc<str>>>,
+}
+
+fn taken(what: &str, name: &str) -> Fault {
+    Fault::stop(format!("{what} `{name}` is already added")).hint("give one of the two another name")
+}
+
+impl Physical {
+    /// Writes the plan's nodes in order, then groups them.
+    pub fn compile(plan: &Plan) -> Result<Self> {
+        let mut nodes = plan.nodes.clone();
+        let roots = merge_sources(&mut nodes, &plan.roots)?;
+        relax_null_keys(&nodes);
+        let mut physical = Self {
+            nodes: Vec::new(),
+            stores: plan.stores.iter().map(|s| (s.name.clone(), s.clone())).collect(),
+            repartitions: Vec::new(),
+            copartitioned: Vec::new(),
+        };
+        for node in writing_order(&nodes, &roots) {
+            let parents: Vec<_> = nodes[node].parents.iter().map(|p| nodes[*p].name.clone()).collect();
+            physical.write(&nodes[node], parents)?;
+        }
+        physical.check_stores()?;
+        physical.group();
+        physical.copartitioned = plan.copartitioned.iter().map(|sources| physical.topics_of(sources)).collect();
+        Ok(physical)
+    }
+
+    fn write(&mut self, node: &LogicalNode, parents: Vec<Arc<str>>) -> Result<()> {
+        match &node.what {
+            Logical::Source(source) => self.source(source),
+            Logical::TableSource(source, processor) => {
+                self.source(source)?;
+                self.processor(processor, vec![source.name.clone()])
+            }
+            Logical::Processor(processor) => self.processor(processor, parents),
+            Logical::Sink(sink) => self.sink(sink, parents),
+            Logical::Repartition(through) => {
+                let topic = RepartitionTopic { name: through.topic.clone(), partitions: through.partitions };
+                if self.repartitions.iter().any(|t| t.name == topic.name) {
+                    return Err(taken("repartition topic", &topic.name));
+                }
+                self.repartitions.push(topic);
+                self.processor(&through.filter, parents)?;
+                self.sink(&through.sink, vec![through.filter.name.clone()])?;
+                self.source(&through.source)
+            }
+        }
+    }
+
+    fn push(&mut self, name: &Arc<str>, role: Role, parents: Vec<Arc<str>>, factory: &Factory) -> Result<()> {
+        if self.nodes.iter().any(|n| n.name == *name) {
+            return Err(taken("node", name));
+        }
+        self.nodes.push(PhysicalNode { name: name.clone(), role, parents, factory: factory.clone(), group: 0 });
+        Ok(())
+    }
+
+    fn source(&mut self, source: &SourcePlan) -> Result<()> {
+        for topic in &source.topics {
+            let read = |n: &PhysicalNode| matches!(&n.role, Role::Source { topics, .. } if topics.contains(topic));
+            if let Some(other) = self.nodes.iter().find(|n| read(n)) {
+                return Err(Fault::stop(format!("topic `{topic}` is read by another source too, `{}`", other.name))
+                    .at(format!("source {}", source.name))
+                    .hint("read it once and use that stream or table twice"));
+            }
+        }
+        let topics = source.topics.clone();
+        let role = Role::Source { topics, internal: source.internal, reset: source.reset };
+        self.push(&source.name, role, Vec::new(), &source.factory)
+    }
+
+    fn processor(&mut self, processor: &ProcessorPlan, parents: Vec<Arc<str>>) -> Result<()> {
+        let mut stores = Vec::new();
+        for decl in &processor.stores {
+            if decl.table.as_ref().is_some_and(|table| !table.stored()) {
+                continue;
+            }
+            let name = &decl.spec.name;
+            if self.stores.insert(name.clone(), decl.spec.clone()).is_some() {
+                return Err(taken("store", name));
+            }
+            stores.push(name.clone());
+        }
+        for name in &processor.connected {
+            if !stores.contains(name) {
+                stores.push(name.clone());
+            }
+        }
+        self.push(&processor.name, Role::Processor { stores }, parents, &processor.factory)
+    }
+
+    fn sink(&mut self, sink: &SinkPlan, parents: Vec<Arc<str>>) -> Result<()> {
+        self.push(&sink.name, Role::Sink { topic: sink.topic.clone() }, parents, &sink.factory)
+    }
+
+    fn check_stores(&self) -> Result<()> {
+        for node in &self.nodes {
+            let Role::Processor { stores } = &node.role else { continue };
+            if let Some(name) = stores.iter().find(|name| !self.stores.contains_key(*name)) {
+                return Err(Fault::stop(format!("store `{name}` is not added"))
+                    .at(format!("node {}", node.name))
+                    .hint("add it with StreamsBuilder::add_state_store"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Numbers the connected components over edges and shared stores, in the order of their first nodes.
+    fn group(&mut self) {
+        let place: BTreeMap<Arc<str>, usize> =
+            self.nodes.iter().enumerate().map(|(i, n)| (n.name.clone(), i)).collect();
+        let mut component: Vec<usize> = (0..self.nodes.len()).collect();
+        let mut user: BTreeMap<Arc<str>, usize> = BTreeMap::new();
+        for (at, node) in self.nodes.iter().enumerate() {
+            let mut unite = |other: usize| {
+                let (from, to) = (component[at], component[other]);
+                component.iter_mut().filter(|c| **c == from).for_each(|c| *c = to);
+            };
+            node.parents.iter().for_each(|parent| unite(place[parent]));
+            if let Role::Processor { stores } = &node.role {
+                stores.iter().for_each(|store| unite(*user.entry(store.clone()).or_insert(at)));
+            }
+        }
+        let mut numbers: Vec<usize> = Vec::new();
+        for (node, component) in self.nodes.iter_mut().zip(component) {
+            let number = numbers.iter().position(|c| *c == component).unwrap_or_else(|| {
+                numbers.push(component);
+                numbers.len() - 1
+            });
+            node.group = u32::try_from(number).expect("fewer sub-topologies than nodes fit in memory");
+        }
+    }
+
+    fn topics_of(&self, sources: &BTreeSet<Arc<str>>) -> BTreeSet<Arc<str>> {
+        let named = self.nodes.iter().filter(|n| sources.contains(&n.name));
+        named
+            .filter_map(|n| if let Role::Source { topics, .. } = &n.role { Some(topics.clone()) } else { None })
+            .flatten()
+            .collect()
+    }
+
+    /// Number of sub-topologies.
+    pub fn groups(&self) -> u32 {
+        self.nodes.iter().map(|n| n.group + 1).max().unwrap_or(0)
+    }
+
+    /// Names of the stores of a sub-topology in the order of its nodes: the order of [`StoreIx`](crate::record::StoreIx).
+    pub fn stores_of(&self, group: u32) -> Vec<Arc<str>> {
+        let mut found: Vec<Arc<str>> = Vec::new();
+        for node in self.nodes.iter().filter(|n| n.group == group) {
+            if let Role::Processor { stores } = &node.role {
+                for store in stores {
+                    if !found.contains(store) {
+                        found.push(store.clone());
+                    }
+                }
+            }
+        }
+        found
+    }
+}
+
+/// One source for all streams of the same topics (D-6).
+fn merge_sources(nodes: &mut [LogicalNode], roots: &[NodeIx]) -> Result<Vec<NodeIx>> {
+    let mut readers: BTreeMap<Arc<str>, NodeIx> = BTreeMap::new();
+    let mut kept = Vec::new();
+    for root in roots.iter().copied() {
+        let Logical::Source(source) = nodes[root].what.clone() else {
+            kept.push(root);
+            continue;
+        };
+        let Some(main) = source.topics.iter().find_map(|t| readers.get(t).copied()) else {
+            readers.extend(source.topics.iter().map(|t| (t.clone(), root)));
+            kept.push(root);
+            continue;
+        };
+        let Logical::Source(other) = nodes[main].what.clone() else { unreachable!("readers are sources") };
+        let topics = |s: &SourcePlan| s.topics.iter().cloned().collect::<BTreeSet<_>>();
+        let clash = if topics(&source) != topics(&other) {
+            "read overlapping but not equal topics"
+        } else if source.reset != other.reset {
+            "read the same topics with different offset resets"
+        } else if source.types != other.types {
+            "read the same topics with different types"
+        } else {
+            let children = std::mem::take(&mut nodes[root].children);
+            for child in children {
+                let parents = &mut nodes[child].parents;
+                parents.iter_mut().filter(|p| **p == root).for_each(|p| *p = main);
+                let mut seen = BTreeSet::new();
+                parents.retain(|p| seen.insert(*p));
+                if !nodes[main].children.contains(&child) {
+                    nodes[main].children.push(child);
+                }
+            }
+            continue;
+        };
+        return Err(Fault::stop(format!("`{}` and `{}` {clash}", other.name, source.name))
+            .hint("read the topics once and use that stream twice"));
+    }
+    Ok(kept)
+}
+
+/// Repartition filters drop null keys unless a left join downstream takes them (D-75).
+fn relax_null_keys(nodes: &[LogicalNode]) {
+    // A child always has a greater index than its parents, except below a reused repartition, so go on until nothing changes.
+    let mut takes: Vec<bool> = vec![false; nodes.len()];
+    loop {
+        let before = takes.clone();
+        for at in (0..nodes.len()).rev() {
+            takes[at] = nodes[at].children.iter().any(|c| nodes[*c].takes_null_keys || takes[*c]);
+        }
+        if takes == before {
+            break;
+        }
+    }
+    for (node, takes) in nodes.iter().zip(takes) {
+        if let Logical::Repartition(through) = &node.what {
+            through.drop_null_keys.store(!takes, Relaxed);
+        }
+    }
+}
+
+/// Nodes by priority, each after all of its parents.
+fn writing_order(nodes: &[LogicalNode], roots: &[NodeIx]) -> Vec<NodeIx> {
+    let mut heap: BinaryHeap<Reverse<(usize, NodeIx)>> = BinaryHeap::new();
+    heap.extend(roots.iter().map(|r| Reverse((nodes[*r].priority, *r))));
+    let (mut order, mut written) = (Vec::new(), vec![false; nodes.len()]);
+    while let Some(Reverse((_, node))) = heap.pop() {
+        if written[node] || !nodes[node].parents.iter().all(|p| written[*p]) {
+            continue;
+        }
+        written[node] = true;
+        order.push(node);
+        heap.extend(nodes[node].children.iter().map(|c| Reverse((nodes[*c].priority, *c))));
+    }
+    order
+}

@@ -1,0 +1,235 @@
+//! The plan: what the DSL calls wrote down, as data. Node names and the order of writing follow Kafka Streams.
+
+use super::{assemble::Factory, table_link::TableLink};
+use crate::{
+    fault::{Fault, Result},
+    state::StoreSpec,
+};
+use std::{
+    any::TypeId,
+    cell::RefCell,
+    collections::BTreeSet,
+    rc::Rc,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+/// Place of a node in [`Plan::nodes`].
+pub(crate) type NodeIx = usize;
+
+/// The plan as the handles of the DSL share it.
+pub(crate) type SharedPlan = Rc<RefCell<Plan>>;
+
+/// Where a partition without a committed offset is read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OffsetReset {
+    /// From its first record.
+    Earliest,
+    /// From its end.
+    Latest,
+    /// Not at all: the worker stops with an error.
+    None,
+}
+
+/// A source node.
+#[derive(Clone)]
+pub(crate) struct SourcePlan {
+    pub name: Arc<str>,
+    /// Topics without the application's id.
+    pub topics: Vec<Arc<str>>,
+    /// True when the topic is a repartition topic.
+    pub internal: bool,
+    pub reset: Option<OffsetReset>,
+    /// Types of key and value, so that sources of one topic are merged only when they agree.
+    pub types: (TypeId, TypeId),
+    pub factory: Factory,
+}
+
+/// A store that a processor brings along; left out when its table turns out not to need it.
+#[derive(Clone)]
+pub(crate) struct StoreDecl {
+    pub spec: StoreSpec,
+    pub table: Option<Arc<TableLink>>,
+}
+
+/// A processor node.
+#[derive(Clone)]
+pub(crate) struct ProcessorPlan {
+    pub name: Arc<str>,
+    /// Stores of its own.
+    pub stores: Vec<StoreDecl>,
+    /// Stores of others that it reads or writes.
+    pub connected: Vec<Arc<str>>,
+    pub factory: Factory,
+}
+
+/// Where a sink writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SinkTopic {
+    /// A topic of the user's.
+    External(Arc<str>),
+    /// A repartition topic, without the application's id.
+    Internal(Arc<str>),
+    /// By a function of the record; the text is for `describe()`.
+    Dynamic(Arc<str>),
+}
+
+/// A sink node.
+#[derive(Clone)]
+pub(crate) struct SinkPlan {
+    pub name: Arc<str>,
+    pub topic: SinkTopic,
+    pub factory: Factory,
+}
+
+/// A repartition topic with the nodes around it.
+#[derive(Clone)]
+pub(crate) struct RepartitionPlan {
+    pub topic: Arc<str>,
+    /// Count that the user asked for.
+    pub partitions: Option<i32>,
+    pub filter: ProcessorPlan,
+    pub sink: SinkPlan,
+    pub source: SourcePlan,
+    /// Set in compile: records without a key end at the filter, unless a left join downstream wants them (D-75).
+    pub drop_null_keys: Arc<AtomicBool>,
+}
+
+/// What a logical node writes into the topology.
+#[derive(Clone)]
+pub(crate) enum Logical {
+    Source(SourcePlan),
+    TableSource(SourcePlan, ProcessorPlan),
+    Processor(ProcessorPlan),
+    Sink(SinkPlan),
+    Repartition(RepartitionPlan),
+}
+
+/// One call of the DSL.
+#[derive(Clone)]
+pub(crate) struct LogicalNode {
+    /// The name under which children know it.
+    pub name: Arc<str>,
+    /// Order of writing.
+    pub priority: usize,
+    pub parents: Vec<NodeIx>,
+    pub children: Vec<NodeIx>,
+    /// A left join that takes records without a key.
+    pub takes_null_keys: bool,
+    pub what: Logical,
+}
+
+/// Everything the DSL calls wrote down.
+#[derive(Default)]
+pub(crate) struct Plan {
+    pub nodes: Vec<LogicalNode>,
+    /// Sources in order of creation.
+    pub roots: Vec<NodeIx>,
+    /// Stores of the Processor API, in order of creation.
+    pub stores: Vec<StoreSpec>,
+    /// Source nodes whose topics must have equal partition counts.
+    pub copartitioned: Vec<BTreeSet<Arc<str>>>,
+    /// What was wrong in DSL calls; the first one fails the build.
+    pub errors: Vec<Fault>,
+    index: usize,
+    priority: usize,
+}
+
+impl Plan {
+    /// The next generated name.
+    pub fn generate(&mut self, prefix: &str) -> Arc<str> {
+        let name = format!("{prefix}{:010}", self.index);
+        self.index += 1;
+        name.into()
+    }
+
+    /// The given name, else a generated one. A given name burns a number too, so that naming one node renames no other.
+    pub fn name(&mut self, given: Option<&str>, prefix: &str) -> Arc<str> {
+        let generated = self.generate(prefix);
+        match given {
+            Some(name) => {
+                self.check_name(name);
+                name.into()
+            }
+            None => generated,
+        }
+    }
+
+    /// The given name with a suffix, else a generated one.
+    pub fn name_suffixed(&mut self, given: Option<&str>, suffix: &str, prefix: &str) -> Arc<str> {
+        match given {
+            Some(name) => self.name(Some(&format!("{name}{suffix}")), prefix),
+            None => self.generate(prefix),
+        }
+    }
+
+    /// The next generated store name.
+    pub fn generate_store(&mut self, prefix: &str) -> Arc<str> {
+        self.generate(&format!("{prefix}STATE-STORE-"))
+    }
+
+    /// Writes an error down, for [`StreamsBuilder::build`](super::StreamsBuilder::build) to give.
+    pub fn error(&mut self, fault: Fault) {
+        self.errors.push(fault);
+    }
+
+    /// Refuses a name that a topic or a node can't have.
+    pub fn check_name(&mut self, name: &str) {
+        if let Err(fault) = check_name(name) {
+            self.error(fault);
+        }
+    }
+
+    /// Adds a node below `parents`; none for a source.
+    pub fn add(&mut self, parents: &[NodeIx], name: Arc<str>, what: Logical) -> NodeIx {
+        let node = self.nodes.len();
+        self.nodes.push(LogicalNode {
+            name,
+            priority: 0,
+            parents: Vec::new(),
+            children: Vec::new(),
+            takes_null_keys: false,
+            what,
+        });
+        if parents.is_empty() {
+            self.roots.push(node);
+            self.touch(node);
+        }
+        for parent in parents {
+            self.connect(*parent, node);
+        }
+        node
+    }
+
+    /// Makes `child` a child of `parent`. Done again it only moves the child's turn of being written to the end.
+    pub fn connect(&mut self, parent: NodeIx, child: NodeIx) {
+        if !self.nodes[parent].children.contains(&child) {
+            self.nodes[parent].children.push(child);
+        }
+        if !self.nodes[child].parents.contains(&parent) {
+            self.nodes[child].parents.push(parent);
+        }
+        self.touch(child);
+    }
+
+    fn touch(&mut self, node: NodeIx) {
+        self.nodes[node].priority = self.priority;
+        self.priority += 1;
+    }
+}
+
+/// Kafka's rule for names of topics, nodes and stores.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let wrong = if name.is_empty() {
+        "is empty"
+    } else if name == "." || name == ".." {
+        "stands for a directory"
+    } else if name.len() > 249 {
+        "is longer than 249 characters"
+    } else if !name.chars().all(fine) {
+        "has a character other than a-z, A-Z, 0-9, '.', '_' and '-'"
+    } else {
+        return Ok(());
+    };
+    Err(Fault::stop(format!("name `{name}` {wrong}")).hint("choose another one"))
+}

@@ -1,0 +1,217 @@
+//! Partition counts: those of real topics decide those of internal ones (D-161, D-162), and all must fit together.
+
+use super::{
+    InternalTopic, Resolved, ResolvedSub, StorePlan,
+    physical::{Physical, Role},
+    plan::SinkTopic,
+};
+use crate::{
+    fault::{Fault, Result},
+    state::{StoreKind, StoreSpec},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// How much longer than its store a window changelog keeps records, in milliseconds, unless
+/// `windowstore.changelog.additional.retention.ms` says otherwise.
+pub const CHANGELOG_MARGIN_MS: i64 = 86_400_000;
+
+fn settings(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+}
+
+/// Topic settings of a repartition topic.
+fn repartition_settings() -> BTreeMap<String, String> {
+    settings(&[
+        ("cleanup.policy", "delete"),
+        ("message.timestamp.type", "CreateTime"),
+        ("retention.ms", "-1"),
+        ("segment.bytes", "52428800"),
+    ])
+}
+
+/// Topic settings of a store's changelog (Q-21..Q-23), the store's own over them.
+fn changelog_settings(spec: &StoreSpec) -> BTreeMap<String, String> {
+    let mut config = settings(&[("cleanup.policy", "compact"), ("message.timestamp.type", "CreateTime")]);
+    if let StoreKind::Window { retention_ms, .. } = spec.kind {
+        config.insert("cleanup.policy".into(), "compact,delete".into());
+        config.insert("retention.ms".into(), retention_ms.saturating_add(CHANGELOG_MARGIN_MS).to_string());
+    }
+    config.extend(spec.changelog_config.clone());
+    config
+}
+
+/// The counts of topics by their names in the topology.
+struct Counts<'a> {
+    physical: &'a Physical,
+    known: BTreeMap<Arc<str>, i32>,
+}
+
+impl Counts<'_> {
+    /// Count of a topic, once it can be known.
+    fn of(&self, topic: &str) -> Option<i32> {
+        self.known.get(topic).copied()
+    }
+
+    /// Greatest count of the sources of the sub-topology that writes to repartition topic `topic`.
+    fn upstream(&self, topic: &str) -> Option<i32> {
+        let writes = |role: &Role| matches!(role, Role::Sink { topic: SinkTopic::Internal(t) } if &**t == topic);
+        let groups: BTreeSet<u32> = self.physical.nodes.iter().filter(|n| writes(&n.role)).map(|n| n.group).collect();
+        let mut greatest = None;
+        for node in self.physical.nodes.iter().filter(|n| groups.contains(&n.group)) {
+            if let Role::Source { topics, .. } = &node.role {
+                for topic in topics {
+                    greatest = greatest.max(Some(self.of(topic)?));
+                }
+            }
+        }
+        greatest
+    }
+
+    /// Counts of repartition topics: the user's, else those of the topics upstream, in as many rounds as it takes.
+    fn fill(&mut self) -> Result<()> {
+        let topics = &self.physical.repartitions;
+        for topic in topics {
+            if let Some(partitions) = topic.partitions {
+                self.known.insert(topic.name.clone(), partitions);
+            }
+        }
+        loop {
+            let open: Vec<_> = topics.iter().filter(|t| self.of(&t.name).is_none()).collect();
+            let found: Vec<_> =
+                open.iter().filter_map(|t| self.upstream(&t.name).map(|n| (t.name.clone(), n))).collect();
+            if open.is_empty() {
+                return Ok(());
+            }
+            if found.is_empty() {
+                return Err(Fault::stop("the partition count of a repartition topic depends on itself")
+                    .at(format!("topic {}", open[0].name))
+                    .hint("give it a number of partitions (Repartitioned::partitions)"));
+            }
+            self.known.extend(found);
+        }
+    }
+
+    /// Makes the counts of co-partitioned topics equal where they are ours to choose.
+    fn copartition(&mut self) -> Result<()> {
+        for group in &self.physical.copartitioned {
+            let ours = |t: &Arc<str>| self.physical.repartitions.iter().find(|r| r.name == *t);
+            let fixed: BTreeMap<_, _> = group
+                .iter()
+                .filter(|t| ours(t).is_none_or(|r| r.partitions.is_some()))
+                .filter_map(|t| Some((t.clone(), self.of(t)?)))
+                .collect();
+            let count = match fixed.values().next() {
+                Some(first) if fixed.values().all(|n| n == first) => *first,
+                Some(_) => return Err(unequal(&fixed).at("a join")),
+                None => group.iter().filter_map(|t| self.of(t)).max().unwrap_or(1),
+            };
+            for topic in group.iter().filter(|t| ours(t).is_some()) {
+                self.known.insert(topic.clone(), count);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unequal(counts: &BTreeMap<Arc<str>, i32>) -> Fault {
+    let list = counts.iter().map(|(t, n)| format!("`{t}` has {n}")).collect::<Vec<_>>().join(", ");
+    Fault::stop(format!("topics that are read together must have equal partition counts: {list}"))
+        .hint("make the counts equal, or send one side through KStream::repartition_with a number of partitions")
+}
+
+/// Ties a topology to an application and to real topics.
+pub(crate) fn resolve(
+    physical: &Physical,
+    application_id: &str,
+    external: &BTreeMap<Arc<str>, i32>,
+) -> Result<Resolved> {
+    super::plan::check_name(application_id).map_err(|fault| fault.at("application.id"))?;
+    let mut counts = Counts { physical, known: BTreeMap::new() };
+    for node in &physical.nodes {
+        if let Role::Source { topics, internal: false, .. } = &node.role {
+            for topic in topics {
+                let count = external.get(topic).copied().filter(|n| *n > 0).ok_or_else(|| {
+                    Fault::stop(format!("topic `{topic}` does not exist"))
+                        .at(format!("source {}", node.name))
+                        .hint("create it, or mend its name in the topology")
+                })?;
+                counts.known.insert(topic.clone(), count);
+            }
+        }
+    }
+    counts.fill()?;
+    counts.copartition()?;
+    let full = |name: &str| -> Arc<str> { format!("{application_id}-{name}").into() };
+    let mut resolved = Resolved {
+        application_id: application_id.into(),
+        sub_topologies: Vec::new(),
+        internal: Vec::new(),
+        partitions: BTreeMap::new(),
+    };
+    for topic in &physical.repartitions {
+        resolved.internal.push(InternalTopic {
+            name: full(&topic.name),
+            partitions: counts.of(&topic.name).unwrap_or(1),
+            config: repartition_settings(),
+            repartition: true,
+        });
+    }
+    for id in 0..physical.groups() {
+        let sub = sub_topology(physical, &counts, id, &full)?;
+        for store in &sub.stores {
+            if let Some(name) = &store.changelog {
+                resolved.internal.push(InternalTopic {
+                    name: name.clone(),
+                    partitions: sub.partitions,
+                    config: changelog_settings(&store.spec),
+                    repartition: false,
+                });
+            }
+        }
+        resolved.partitions.extend(sub.sources.iter().map(|s| (s.clone(), sub.partitions)));
+        resolved.sub_topologies.push(sub);
+    }
+    for node in &physical.nodes {
+        if let Role::Sink { topic: SinkTopic::External(topic) } = &node.role {
+            if let Some(count) = external.get(topic) {
+                resolved.partitions.insert(topic.clone(), *count);
+            }
+        }
+    }
+    resolved.partitions.extend(resolved.internal.iter().map(|t| (t.name.clone(), t.partitions)));
+    Ok(resolved)
+}
+
+fn sub_topology(
+    physical: &Physical,
+    counts: &Counts<'_>,
+    id: u32,
+    full: &dyn Fn(&str) -> Arc<str>,
+) -> Result<ResolvedSub> {
+    let mut sources = Vec::new();
+    let mut partitions = BTreeMap::new();
+    for node in physical.nodes.iter().filter(|n| n.group == id) {
+        if let Role::Source { topics, internal, .. } = &node.role {
+            for topic in topics {
+                let name = if *internal { full(topic) } else { topic.clone() };
+                partitions.insert(topic.clone(), counts.of(topic).unwrap_or(1));
+                sources.push(name);
+            }
+        }
+    }
+    let Some(count) = partitions.values().next().copied() else {
+        return Err(Fault::stop("a part of the topology reads no topic").at(format!("sub-topology {id}")));
+    };
+    if partitions.values().any(|n| *n != count) {
+        return Err(unequal(&partitions).at(format!("sub-topology {id}")));
+    }
+    let stores = physical.stores_of(id).into_iter().map(|name| {
+        let spec = physical.stores[&name].clone();
+        let changelog = spec.logged.then(|| full(&format!("{name}-changelog")));
+        StorePlan { spec, changelog }
+    });
+    Ok(ResolvedSub { id, partitions: count, sources, stores: stores.collect() })
+}

@@ -1,0 +1,165 @@
+//! The stores of tables: what a `Materialized` comes to, and views of the rows.
+
+use super::{
+    Materialized,
+    assemble::Assembly,
+    plan::{Plan, StoreDecl},
+    serdes::Needed,
+    table_link::TableLink,
+};
+use crate::{
+    codec::Serde,
+    fault::{Fault, Result},
+    operator::{
+        EmitStrategy, TimeWindows,
+        getter::Getter,
+        rows::{KeyRows, Rows, WindowRows},
+        table_store::{TableStore, Updates},
+    },
+    record::Windowed,
+    state::{StoreKind, StoreSpec},
+};
+use std::{rc::Rc, sync::Arc};
+
+/// Makes a running getter.
+pub(crate) type GetterFactory<K, V> = Arc<dyn Fn(&mut Assembly<'_>) -> Result<Rc<dyn Getter<K, V>>> + Send + Sync>;
+
+/// Rows of a table as a join sees them.
+pub(crate) struct TableView<K, V> {
+    /// Stores that the reader must be connected to.
+    pub stores: Vec<Arc<str>>,
+    /// Makes the getter.
+    pub getter: GetterFactory<K, V>,
+}
+
+/// Gives the view of a table. Asking for it makes a source table keep its rows.
+pub(crate) type ViewOf<K, V> = Rc<dyn Fn() -> TableView<K, V>>;
+
+/// A table's store as the plan knows it.
+#[derive(Clone)]
+pub(crate) struct StoredTable {
+    pub name: Arc<str>,
+    spec: StoreSpec,
+}
+
+impl StoredTable {
+    fn new<K, V>(plan: &mut Plan, materialized: &Materialized<K, V>, prefix: &str, kind: StoreKind) -> Self {
+        let name: Arc<str> = match &materialized.name {
+            Some(name) => {
+                plan.check_name(name);
+                name.as_str().into()
+            }
+            None => plan.generate_store(prefix),
+        };
+        let spec = StoreSpec {
+            name: name.clone(),
+            kind,
+            timestamped: true,
+            logged: materialized.logged,
+            changelog_config: materialized.changelog_config.clone(),
+            cached: materialized.cached,
+            persistent: materialized.persistent,
+        };
+        Self { name, spec }
+    }
+
+    /// A store of rows by key.
+    pub fn key_value<K, V>(plan: &mut Plan, materialized: &Materialized<K, V>, prefix: &str) -> Self {
+        Self::new(plan, materialized, prefix, StoreKind::KeyValue)
+    }
+
+    /// A store of rows by window and key. One that emits on close has no cache (D-144).
+    pub fn window<K, V>(
+        plan: &mut Plan,
+        materialized: &Materialized<K, V>,
+        prefix: &str,
+        windows: TimeWindows,
+        emit: EmitStrategy,
+    ) -> Self {
+        let retention_ms = materialized.retention_ms.unwrap_or(windows.lifetime_ms());
+        let kind = StoreKind::Window { size_ms: windows.size_ms(), retention_ms };
+        let mut store = Self::new(plan, materialized, prefix, kind);
+        store.spec.cached &= emit == EmitStrategy::OnWindowUpdate;
+        if retention_ms < windows.lifetime_ms() {
+            let needed = windows.lifetime_ms();
+            plan.error(
+                Fault::stop(format!("a retention of {retention_ms} ms is shorter than window and grace, {needed} ms"))
+                    .at(format!("store {}", store.name))
+                    .hint("keep windows at least that long"),
+            );
+        }
+        store
+    }
+
+    /// The declaration for the node that owns the store.
+    pub fn decl(&self, table: &Arc<TableLink>) -> StoreDecl {
+        StoreDecl { spec: self.spec.clone(), table: Some(table.clone()) }
+    }
+
+    /// The running store with its children.
+    pub fn updates<K: 'static, V: 'static, R: Rows<K>>(
+        &self,
+        asm: &mut Assembly<'_>,
+        rows: R,
+        values: Serde<V>,
+        link: &TableLink,
+    ) -> Result<Updates<K, V, R>> {
+        let store = asm.store(&self.name)?;
+        if self.spec.cached {
+            asm.flush(store);
+        }
+        Ok(Updates {
+            table: TableStore { store, rows, values },
+            cached: self.spec.cached,
+            sends_old: link.sends_old(),
+            children: asm.children()?,
+        })
+    }
+
+    fn view_by<K: 'static, V: 'static, R: Rows<K>>(
+        &self,
+        rows: impl Fn() -> Result<R> + Clone + Send + Sync + 'static,
+        value: Needed<V>,
+    ) -> ViewOf<K, V> {
+        let name = self.name.clone();
+        Rc::new(move || {
+            let (name, rows, value) = (name.clone(), rows.clone(), value.clone());
+            TableView {
+                stores: vec![name.clone()],
+                getter: Arc::new(move |asm: &mut Assembly<'_>| {
+                    let table = TableStore { store: asm.store(&name)?, rows: rows()?, values: value.get()? };
+                    Ok(Rc::new(table) as Rc<dyn Getter<K, V>>)
+                }),
+            }
+        })
+    }
+
+    /// Rows by key.
+    pub fn view<K: 'static, V: 'static>(&self, key: Needed<K>, value: Needed<V>) -> ViewOf<K, V> {
+        self.view_by(move || Ok(KeyRows(key.get()?)), value)
+    }
+
+    /// Rows by window and key.
+    pub fn view_windowed<K: 'static, V: 'static>(
+        &self,
+        key: Needed<K>,
+        value: Needed<V>,
+        size_ms: i64,
+    ) -> ViewOf<Windowed<K>, V> {
+        self.view_by(move || Ok(WindowRows { key: key.get()?, size_ms }), value)
+    }
+
+    /// Rows of a source table, which keeps them from now on.
+    pub fn view_of_source<K: 'static, V: 'static>(
+        &self,
+        link: Arc<TableLink>,
+        key: Needed<K>,
+        value: Needed<V>,
+    ) -> ViewOf<K, V> {
+        let view = self.view(key, value);
+        Rc::new(move || {
+            link.need_rows();
+            view()
+        })
+    }
+}

@@ -1,0 +1,87 @@
+//! What a table's children need of it: its rows, and the old values of its changes. Decided before tasks are built.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
+
+/// How a table comes by old values.
+#[derive(Debug)]
+pub(crate) enum TableKind {
+    /// Read from a topic: a store is made when one is needed.
+    Source,
+    /// An aggregate: always has a store.
+    Aggregate,
+    /// Computed from another table, with or without a store.
+    Derived(Arc<TableLink>),
+}
+
+/// The needs of one table. Only DSL calls change it, before `build`.
+#[derive(Debug)]
+pub(crate) struct TableLink {
+    kind: TableKind,
+    stored: AtomicBool,
+    sends_old: AtomicBool,
+}
+
+impl TableLink {
+    /// A table that has a store from the start (`stored`) or not.
+    pub fn new(kind: TableKind, stored: bool) -> Arc<Self> {
+        Arc::new(Self { kind, stored: AtomicBool::new(stored), sends_old: AtomicBool::new(false) })
+    }
+
+    /// True when the table has a store.
+    pub fn stored(&self) -> bool {
+        self.stored.load(Relaxed)
+    }
+
+    /// True when changes carry the old value.
+    pub fn sends_old(&self) -> bool {
+        self.sends_old.load(Relaxed)
+    }
+
+    /// Old values come anyway.
+    pub fn note_old(&self) {
+        self.sends_old.store(true, Relaxed);
+    }
+
+    /// A child reads rows of it: a source table then keeps them.
+    pub fn need_rows(&self) {
+        if matches!(self.kind, TableKind::Source) {
+            self.stored.store(true, Relaxed);
+        }
+    }
+
+    /// A child wants old values. Unless `force` is set a source table that keeps no rows stays as it is.
+    /// True when old values will come.
+    pub fn need_old(&self, force: bool) -> bool {
+        let sends = match &self.kind {
+            TableKind::Source => {
+                if force {
+                    self.stored.store(true, Relaxed);
+                }
+                self.stored()
+            }
+            TableKind::Aggregate => true,
+            TableKind::Derived(parent) => self.stored() || parent.need_old(force),
+        };
+        if sends {
+            self.sends_old.store(true, Relaxed);
+        }
+        self.sends_old()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_values_come_from_the_nearest_store() {
+        let source = TableLink::new(TableKind::Source, false);
+        let derived = TableLink::new(TableKind::Derived(source.clone()), false);
+        assert!(!derived.need_old(false) && !source.stored());
+        source.need_rows();
+        assert!(derived.need_old(false) && source.sends_old());
+    }
+}

@@ -1,0 +1,97 @@
+//! Whole topologies: names, texts, counts, graphs.
+
+use super::*;
+use crate::operator::{EmitStrategy, TimeWindows};
+use std::time::Duration;
+
+fn counts(topics: &[(&str, i32)]) -> BTreeMap<Arc<str>, i32> {
+    topics.iter().map(|(t, n)| (Arc::from(*t), *n)).collect()
+}
+
+fn windowed_count() -> Topology {
+    let builder = StreamsBuilder::new();
+    builder
+        .stream::<String, String>("in")
+        .map_values(|v| v.map(|v| v.to_uppercase()))
+        .filter(|_, v| v.is_some())
+        .group_by(|_, v| v.cloned())
+        .windowed_by(TimeWindows::of_size_and_grace(Duration::from_millis(10), Duration::from_millis(5)))
+        .count_with(Materialized::as_store("counts"))
+        .to_stream()
+        .to("out");
+    builder.build().unwrap()
+}
+
+#[test]
+fn a_windowed_count_resolves_and_builds() {
+    let topology = windowed_count();
+    let resolved = topology.resolve("app", &counts(&[("in", 3), ("out", 7)])).unwrap();
+    assert_eq!(resolved.sub_topologies.len(), 2);
+    let names: Vec<_> = resolved.internal.iter().map(|t| (&*t.name, t.partitions, t.repartition)).collect();
+    assert_eq!(names, [("app-counts-repartition", 3, true), ("app-counts-changelog", 3, false)]);
+    assert_eq!(resolved.internal[1].config["retention.ms"], "86400015");
+    assert_eq!(resolved.partitions["out"], 7);
+    let graph = topology.graph(1, &resolved).unwrap();
+    assert_eq!(&*graph.sources[0].topic, "app-counts-repartition");
+    assert_eq!(graph.stores.len(), 1);
+    assert_eq!(graph.times, [Arc::from("millstream.time.counts")]);
+    assert_eq!(graph.flush.len(), 1);
+    assert_eq!(&*graph.names[graph.flush[0].node], "KSTREAM-AGGREGATE-0000000004");
+    assert_eq!(topology.graph(0, &resolved).unwrap().nodes.len(), 6);
+}
+
+#[test]
+fn emit_on_close_has_no_cache() {
+    let builder = StreamsBuilder::new();
+    let windows = TimeWindows::of_size_with_no_grace(Duration::from_millis(10));
+    let grouped = builder.stream::<String, String>("in").group_by_key();
+    grouped.windowed_by(windows).emit_strategy(EmitStrategy::OnWindowClose).count();
+    let topology = builder.build().unwrap();
+    let resolved = topology.resolve("app", &counts(&[("in", 1)])).unwrap();
+    let graph = topology.graph(0, &resolved).unwrap();
+    assert!(graph.flush.is_empty() && !graph.stores[0].cached);
+    assert_eq!(graph.times.len(), 2);
+}
+
+#[test]
+fn mistakes_are_named() {
+    let builder = StreamsBuilder::new();
+    let stream = builder.stream::<String, String>("in");
+    stream.named("X").filter(|_, _| true).named("X").filter(|_, _| true);
+    let fault = builder.build().err().unwrap();
+    assert_eq!(fault.what(), "node `X` is already added");
+
+    let builder = StreamsBuilder::new();
+    builder.stream::<String, std::ops::Range<u8>>("in").to("out");
+    let fault = builder.build().err().unwrap();
+    assert!(fault.to_string().contains("there is no value serde for `core::ops::range::Range<u8>`"), "{fault}");
+    assert!(fault.to_string().contains("KSTREAM-SOURCE-0000000000"), "{fault}");
+
+    let builder = StreamsBuilder::new();
+    builder.stream::<String, String>("in").to("out");
+    let fault = builder.build().unwrap().resolve("app", &counts(&[])).err().unwrap();
+    assert!(fault.to_string().contains("topic `in` does not exist"), "{fault}");
+}
+
+#[test]
+fn joined_topics_must_have_equal_counts() {
+    let builder = StreamsBuilder::new();
+    let table = builder.table::<String, String>("table");
+    builder.stream::<String, String>("stream").join(&table, |l, r| Some(format!("{l}{r}"))).to("out");
+    let topology = builder.build().unwrap();
+    let fault = topology.resolve("app", &counts(&[("table", 2), ("stream", 3)])).err().unwrap();
+    assert!(fault.to_string().contains("`stream` has 3, `table` has 2"), "{fault}");
+    let resolved = topology.resolve("app", &counts(&[("table", 3), ("stream", 3)])).unwrap();
+    assert_eq!(resolved.sub_topologies[0].stores.len(), 1);
+}
+
+#[test]
+fn a_repartition_before_a_join_follows_the_table() {
+    let builder = StreamsBuilder::new();
+    let table = builder.table::<String, String>("table");
+    let stream = builder.stream::<String, String>("stream").select_key(|_, v| v.cloned());
+    stream.left_join(&table, |l, _| Some(l.clone())).to("out");
+    let topology = builder.build().unwrap();
+    let resolved = topology.resolve("app", &counts(&[("table", 5), ("stream", 2)])).unwrap();
+    assert_eq!(resolved.internal[0].partitions, 5);
+}
