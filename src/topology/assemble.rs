@@ -4,7 +4,7 @@ use crate::{
     fault::{Fault, Result},
     operator::{Children, Edge, Node, Process, Source, TimeSlot},
     record::StoreIx,
-    topology::FlushPoint,
+    topology::{FlushPoint, plan::StoreTypes},
 };
 use std::{any::Any, collections::BTreeMap, rc::Rc, sync::Arc};
 
@@ -54,6 +54,8 @@ pub(crate) struct Assembly<'a> {
     pub children: Vec<BuiltChild>,
     /// Stores of the sub-topology by name.
     pub stores: &'a BTreeMap<Arc<str>, StoreIx>,
+    /// Serdes of stores that were added for processors.
+    pub types: &'a BTreeMap<Arc<str>, StoreTypes>,
     /// Names of the operator times so far.
     pub times: &'a mut Vec<Arc<str>>,
     /// Caches so far.
@@ -86,6 +88,15 @@ impl Assembly<'_> {
             Fault::stop(format!("store `{name}` is not connected"))
                 .at(&*self.name)
                 .hint("name it where the processor is added")
+        })
+    }
+
+    /// The serdes of a store that was added for processors.
+    pub fn store_types(&self, name: &str) -> Result<StoreTypes> {
+        self.types.get(name).cloned().ok_or_else(|| {
+            Fault::stop(format!("store `{name}` belongs to a table"))
+                .at(&*self.name)
+                .hint("connect processors to stores of StreamsBuilder::add_state_store")
         })
     }
 

@@ -1,7 +1,7 @@
 //! Where a topology begins.
 
 use super::{
-    Consumed, KStream, KTable, Materialized, Topology,
+    Consumed, KStream, KTable, Materialized, StoreBuilder, Topology,
     assemble::{Assembly, Built},
     plan::{Logical, Plan, ProcessorPlan, SharedPlan, SourcePlan},
     stored::StoredTable,
@@ -11,7 +11,6 @@ use super::{
 use crate::{
     fault::{Fault, Result},
     operator::source::SourceNode,
-    state::StoreSpec,
 };
 use std::{any::TypeId, cell::RefCell, collections::BTreeSet, rc::Rc, sync::Arc};
 
@@ -145,13 +144,14 @@ impl StreamsBuilder {
     }
 
     /// Adds a store for processors ([`KStream::process`]), which connect to it by name.
-    pub fn add_state_store(&self, spec: StoreSpec) {
+    pub fn add_state_store<K: 'static, V: 'static>(&self, store: StoreBuilder<K, V>) {
+        let (spec, types) = store.into_parts();
         let plan = &mut *self.plan.borrow_mut();
         plan.check_name(&spec.name);
-        if plan.stores.iter().any(|s| s.name == spec.name) {
+        if plan.stores.iter().any(|s| s.0.name == spec.name) {
             plan.error(Fault::stop(format!("store `{}` is added twice", spec.name)).hint("give it another name"));
         }
-        plan.stores.push(spec);
+        plan.stores.push((spec, types));
     }
 
     /// Checks and compiles what was built.

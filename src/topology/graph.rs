@@ -72,6 +72,7 @@ pub(super) fn build(physical: &Physical, sub_topology: u32, resolved: &Resolved)
             node: at,
             children: children.collect(),
             stores: &mine,
+            types: &physical.types,
             times: &mut times,
             flush: &mut flush,
             application_id: &resolved.application_id,

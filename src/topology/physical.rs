@@ -3,7 +3,7 @@
 use super::{
     OffsetReset,
     assemble::Factory,
-    plan::{Logical, LogicalNode, NodeIx, Plan, ProcessorPlan, SinkPlan, SinkTopic, SourcePlan},
+    plan::{Logical, LogicalNode, NodeIx, Plan, ProcessorPlan, SinkPlan, SinkTopic, SourcePlan, StoreTypes},
 };
 use crate::{
     fault::{Fault, Result},
@@ -49,6 +49,8 @@ pub(crate) struct Physical {
     pub nodes: Vec<PhysicalNode>,
     /// Stores by name.
     pub stores: BTreeMap<Arc<str>, StoreSpec>,
+    /// Serdes of the stores that were added for processors.
+    pub types: BTreeMap<Arc<str>, StoreTypes>,
     /// Repartition topics in order of writing.
     pub repartitions: Vec<RepartitionTopic>,
     /// Topics that must have equal partition counts (D-162).
@@ -67,7 +69,8 @@ impl Physical {
         relax_null_keys(&nodes);
         let mut physical = Self {
             nodes: Vec::new(),
-            stores: plan.stores.iter().map(|s| (s.name.clone(), s.clone())).collect(),
+            stores: plan.stores.iter().map(|(s, _)| (s.name.clone(), s.clone())).collect(),
+            types: plan.stores.iter().map(|(s, t)| (s.name.clone(), t.clone())).collect(),
             repartitions: Vec::new(),
             copartitioned: Vec::new(),
         };

@@ -6,7 +6,7 @@ use crate::{
     state::StoreSpec,
 };
 use std::{
-    any::TypeId,
+    any::{Any, TypeId},
     cell::RefCell,
     collections::BTreeSet,
     rc::Rc,
@@ -15,6 +15,9 @@ use std::{
 
 /// Place of a node in [`Plan::nodes`].
 pub(crate) type NodeIx = usize;
+
+/// Serdes of a store, for processors.
+pub(crate) type StoreTypes = Arc<dyn Any + Send + Sync>;
 
 /// The plan as the handles of the DSL share it.
 pub(crate) type SharedPlan = Rc<RefCell<Plan>>;
@@ -125,7 +128,7 @@ pub(crate) struct Plan {
     /// Sources in order of creation.
     pub roots: Vec<NodeIx>,
     /// Stores of the Processor API, in order of creation.
-    pub stores: Vec<StoreSpec>,
+    pub stores: Vec<(StoreSpec, StoreTypes)>,
     /// Source nodes whose topics must have equal partition counts.
     pub copartitioned: Vec<BTreeSet<Arc<str>>>,
     /// What was wrong in DSL calls; the first one fails the build.
