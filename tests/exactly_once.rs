@@ -15,12 +15,7 @@ const PARTITIONS: i32 = 4;
 
 fn topology() -> Arc<Topology> {
     let builder = StreamsBuilder::new();
-    builder
-        .stream::<String, String>("words")
-        .group_by(|_, word| word.cloned())
-        .count()
-        .to_stream()
-        .to("counts");
+    builder.stream::<String, String>("words").group_by(|_, word| word.cloned()).count().to_stream().to("counts");
     Arc::new(builder.build().expect("a valid topology"))
 }
 
@@ -123,7 +118,7 @@ const WORDS: [&str; 6] = ["a", "b", "a", "c", "b", "a"];
 fn two_members_count_every_word_once() {
     let mut world = World::new(2);
     world.write(&WORDS);
-    world.run(5_000);
+    world.run(15_000);
     world.write(&WORDS);
     world.run(2_000);
     assert_eq!(world.counts(), expected(2));

@@ -138,8 +138,3 @@ pub trait Context {
     /// Takes back a buffer.
     fn recycle(&mut self, _buffer: Vec<u8>) {}
 }
-
-/// Encodes through a buffer of the task.
-pub(crate) fn encode<T: 'static>(serde: &crate::codec::Serde<T>, value: &T) -> Result<Bytes> {
-    serde.to_bytes(value)
-}
