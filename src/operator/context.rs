@@ -5,7 +5,6 @@ use crate::{
     record::{OutRecord, SourceContext, StoreIx, TaskId, Timestamp},
     state::Store,
 };
-use bytes::Bytes;
 use std::sync::Arc;
 
 /// Why a record was left out; each is a label of the dropped-records counter (D-76).
