@@ -1,8 +1,24 @@
 //! Bytes to values and back: [`Serde`] and the serdes that Kafka Streams has, to the byte.
 
+mod default;
 mod murmur2;
+mod numbers;
+mod structs;
+mod text;
+mod windowed;
 
+pub use default::default_serde;
 pub use murmur2::{murmur2, partition_for};
+
+/// Ready-made serdes, named after the Rust types they are for.
+pub mod serdes {
+    pub use super::{
+        numbers::{bool, f32, f64, i16, i32, i64},
+        structs::{bincode, json},
+        text::{byte_vec, bytes, string, uuid},
+        windowed::{session_windowed, windowed},
+    };
+}
 
 use crate::fault::{Fault, Result};
 use std::{fmt, sync::Arc};
