@@ -322,6 +322,9 @@ impl Task {
 
     /// When a wall-clock schedule is due next.
     pub fn next_punctuation(&self) -> Option<Timestamp> {
+        if !self.positioned() {
+            return None;
+        }
         self.live.as_ref()?.schedules.next_wall_clock()
     }
 

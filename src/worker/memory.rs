@@ -64,7 +64,7 @@ impl Worker {
         self.tasks
             .values()
             .flat_map(|h| &h.task.replica.slots)
-            .filter(|s| s.store.backend().durable())
+            .filter(|s| s.store.backend().durable() && !s.store.is_persisting())
             .filter_map(|s| s.store.unsaved_since())
             .map(|t| t + self.settings.persist_interval_ms)
             .min()

@@ -143,6 +143,9 @@ impl Worker {
         if self.exited {
             return false;
         }
+        if now >= self.backoff_until {
+            self.backoff_until = 0;
+        }
         self.close_suspended(now);
         self.relieve_memory(now);
         let mut left = budget;
@@ -169,14 +172,17 @@ impl Worker {
             return NEVER;
         }
         let mut at = NEVER;
-        if self.transaction.accepts_work() {
-            if self.tasks.values().any(|h| h.running() && h.task.wants_commit()) {
+        let owner = self.group.is_some() && self.giving_up.is_none() && self.stopping.is_none();
+        if owner && self.transaction.accepts_work() {
+            if self.something_to_commit() {
                 at = at.min(self.last_commit + self.settings.commit_interval_ms);
             }
             if self.backoff_until > 0 {
                 at = at.min(self.backoff_until);
+            } else {
+                let running = self.tasks.values().filter(|h| h.running());
+                at = at.min(running.filter_map(|h| h.task.next_punctuation()).min().unwrap_or(NEVER));
             }
-            at = at.min(self.tasks.values().filter_map(|h| h.task.next_punctuation()).min().unwrap_or(NEVER));
         }
         at.min(self.next_memory_wakeup()).min(self.next_suspended_close())
     }
