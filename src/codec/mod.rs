@@ -12,7 +12,7 @@ pub use murmur2::{murmur2, partition_for};
 
 /// Ready-made serdes, named after the Rust types they are for.
 pub mod serdes {
-    pub use super::{
+    pub use crate::codec::{
         numbers::{bool, f32, f64, i16, i32, i64},
         structs::{bincode, json},
         text::{byte_vec, bytes, string, uuid},

@@ -40,7 +40,8 @@ impl Source {
         let mut found = Vec::new();
         let mut at = 0;
         while at < tokens.len() {
-            if tokens[at].1 == "use" {
+            // `impl Trait + use<'a>` names lifetimes, not paths.
+            if tokens[at].1 == "use" && tokens.get(at + 1).is_some_and(|t| t.1 != "<") {
                 at = use_tree(&tokens, at + 1, &[], &mut found);
             } else if is_name(&tokens[at].1) && (at == 0 || tokens[at - 1].1 != "::") {
                 let (line, mut path) = (tokens[at].0, vec![tokens[at].1.clone()]);
@@ -152,8 +153,9 @@ fn use_tree(tokens: &[Token], mut at: usize, prefix: &[String], found: &mut Vec<
             "{" => {
                 at += 1;
                 while tokens.get(at).is_some_and(|t| t.1 != "}") {
-                    at = use_tree(tokens, at, &path, found);
-                    at += usize::from(tokens.get(at).is_some_and(|t| t.1 == ","));
+                    let next = use_tree(tokens, at, &path, found);
+                    at = next.max(at + 1);
+                    at = at.max(next + usize::from(tokens.get(next).is_some_and(|t| t.1 == ",")));
                 }
                 return at + 1;
             }
