@@ -71,3 +71,8 @@ pub mod state;
 pub mod task;
 pub mod topology;
 pub mod worker;
+
+/// Compiles and runs the README's code.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
