@@ -43,6 +43,12 @@ pub struct TimeWindowedKStream<K, V> {
     emit: EmitStrategy,
 }
 
+impl<K, V> Clone for TimeWindowedKStream<K, V> {
+    fn clone(&self) -> Self {
+        Self { grouped: self.grouped.clone(), windows: self.windows, emit: self.emit }
+    }
+}
+
 impl<K: Clone + 'static, V: 'static> TimeWindowedKStream<K, V> {
     /// Counts the records of each key and window, records with a null value included (D-61).
     pub fn count(&self) -> KTable<Windowed<K>, i64> {
@@ -160,13 +166,13 @@ impl<K: 'static, V: 'static> TimeWindowedKStream<K, V> {
 
     /// Says when the aggregate emits; the default is with each update.
     #[must_use]
-    pub fn emit_strategy(self, emit: EmitStrategy) -> Self {
-        Self { emit, ..self }
+    pub fn emit_strategy(&self, emit: EmitStrategy) -> Self {
+        Self { emit, ..self.clone() }
     }
 
     /// Names the node of the aggregate that is called on the result.
     #[must_use]
-    pub fn named(self, name: impl Into<String>) -> Self {
-        Self { grouped: self.grouped.named(name), ..self }
+    pub fn named(&self, name: impl Into<String>) -> Self {
+        Self { grouped: self.grouped.named(name), ..self.clone() }
     }
 }

@@ -1,0 +1,112 @@
+//! Values of the oracle's scenarios: texts, longs and windowed keys in one type.
+
+use millstream::{
+    codec::{Codec, Serde},
+    fault::{Fault, Result},
+    record::Windowed,
+};
+
+/// A key or a value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Val {
+    Text(String),
+    Long(i64),
+    Windowed(Box<Windowed<Val>>),
+}
+
+impl Val {
+    /// str(x) of the format.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Long(n) => n.to_string(),
+            Self::Windowed(w) => format!("{}@{}/{}", w.key.text(), w.start, w.end),
+        }
+    }
+}
+
+/// The static type of a key or value: it chooses the serde.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Kind {
+    Text,
+    Long,
+    Windowed(Box<Kind>, i64),
+}
+
+impl Kind {
+    pub fn named(name: Option<&str>) -> Self {
+        if name == Some("long") { Self::Long } else { Self::Text }
+    }
+
+    pub fn serde(&self) -> Serde<Val> {
+        Serde::new(self.clone())
+    }
+}
+
+impl Codec<Val> for Kind {
+    fn encode(&self, value: &Val, out: &mut Vec<u8>) -> Result<()> {
+        match (self, value) {
+            (Self::Text, Val::Text(text)) => out.extend_from_slice(text.as_bytes()),
+            (Self::Long, Val::Long(n)) => out.extend_from_slice(&n.to_be_bytes()),
+            (Self::Windowed(inner, _), Val::Windowed(w)) => {
+                inner.encode(&w.key, out)?;
+                out.extend_from_slice(&w.start.to_be_bytes());
+            }
+            _ => return Err(Fault::skip(format!("{value:?} is no {self:?}"))),
+        }
+        Ok(())
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<Val> {
+        let bad = || Fault::skip(format!("these bytes are no {self:?}"));
+        match self {
+            Self::Text => String::from_utf8(bytes.to_vec()).map(Val::Text).map_err(|_| bad()),
+            Self::Long => bytes.try_into().map(|b| Val::Long(i64::from_be_bytes(b))).map_err(|_| bad()),
+            Self::Windowed(inner, size) => {
+                let at = bytes.len().checked_sub(8).ok_or_else(bad)?;
+                let start = i64::from_be_bytes(bytes[at..].try_into().map_err(|_| bad())?);
+                let end = start.saturating_add(*size);
+                Ok(Val::Windowed(Box::new(Windowed::new(inner.decode(&bytes[..at])?, start, end))))
+            }
+        }
+    }
+}
+
+/// A Rust type that scenarios use for keys or values.
+pub trait Cell: Clone + 'static {
+    /// The value behind it.
+    fn val(&self) -> Val;
+
+    /// The serde of a kind, where the DSL doesn't know one already.
+    fn serde(kind: &Kind) -> Option<Serde<Self>>;
+}
+
+impl Cell for Val {
+    fn val(&self) -> Val {
+        self.clone()
+    }
+
+    fn serde(kind: &Kind) -> Option<Serde<Self>> {
+        Some(kind.serde())
+    }
+}
+
+impl Cell for i64 {
+    fn val(&self) -> Val {
+        Val::Long(*self)
+    }
+
+    fn serde(_: &Kind) -> Option<Serde<Self>> {
+        None
+    }
+}
+
+impl Cell for Windowed<Val> {
+    fn val(&self) -> Val {
+        Val::Windowed(Box::new(self.clone()))
+    }
+
+    fn serde(_: &Kind) -> Option<Serde<Self>> {
+        None
+    }
+}
