@@ -69,6 +69,7 @@ pub mod operator;
 pub mod record;
 pub mod state;
 pub mod task;
+pub mod testing;
 pub mod topology;
 pub mod worker;
 

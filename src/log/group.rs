@@ -143,6 +143,12 @@ impl Log {
         self.groups.get(group).is_some_and(|g| g.members.contains_key(member))
     }
 
+    /// True while a rebalance waits for this member to join again.
+    pub fn awaits(&self, group: &str, member: &str) -> bool {
+        let waits = |g: &Group| g.deadline.is_some() && g.members.get(member).is_some_and(|m| !m.joined);
+        self.groups.get(group).is_some_and(waits)
+    }
+
     /// The group's generation; it grows with each rebalance.
     pub fn generation(&self, group: &str) -> i32 {
         self.groups.get(group).map_or(0, |g| g.generation)

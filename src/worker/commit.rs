@@ -227,10 +227,10 @@ impl Worker {
                 self.backoff_until = now + (self.settings.abort_backoff_ms << (self.aborts - 1).min(6));
                 self.restart_running(now);
             }
-            Cause::Lost => self.close_all_lost(),
+            Cause::Lost => self.start_over(),
             Cause::Fenced => {
                 self.totals.fenced += 1;
-                self.close_all_lost();
+                self.start_over();
                 self.replace_producer(None);
             }
             Cause::Stop => {
@@ -241,6 +241,14 @@ impl Worker {
                     }
                 }
             }
+        }
+    }
+
+    /// Closes all tasks without writing and sees to it that an assignment follows, also when the group knows of nothing.
+    fn start_over(&mut self) {
+        self.close_all_lost();
+        if self.giving_up.is_none() && self.stopping.is_none() {
+            self.effects.push_back(Effect::Rejoin);
         }
     }
 

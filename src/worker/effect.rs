@@ -94,6 +94,10 @@ pub enum Effect {
     },
     /// Gives the revoked partitions up. The answer to `Revoked` and to `Lost`.
     Unassign,
+    /// Makes the group take this member's partitions back and assign anew, although the group itself is content: the
+    /// worker closed its tasks because its producer was fenced or its commit was refused. `Revoked` (or `Lost`) and
+    /// `Assigned` follow as in any rebalance; when one is under way there is nothing to do.
+    Rejoin,
     /// Takes the directory of a task and opens its stores; waits while another thread still holds it.
     OpenStores {
         /// Number to answer.

@@ -42,6 +42,9 @@ impl Client {
                 let member = self.member.clone().unwrap_or_default();
                 if !log.is_member(&self.config.group, &member) {
                     self.forget();
+                } else if log.awaits(&self.config.group, &member) {
+                    // The next rebalance began before this one's answer came.
+                    self.join(log, now);
                 } else if let Some(assignment) = log.assignment(&self.config.group, &member) {
                     self.heartbeat_at = now + self.config.heartbeat_interval_ms;
                     let (generation, partitions) = (assignment.generation, assignment.partitions);
@@ -131,6 +134,14 @@ impl Client {
                 self.forget();
             }
             _ => {}
+        }
+    }
+
+    /// The worker wants to start over. Without an assignment one is on its way already.
+    pub(super) fn rejoin(&mut self) {
+        if let Membership::Assigned { generation } = self.membership {
+            self.membership = Membership::Revoking { generation };
+            self.events.push_back(Event::Revoked);
         }
     }
 

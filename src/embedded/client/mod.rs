@@ -107,6 +107,7 @@ pub struct Client {
     heartbeat_at: Timestamp,
     fetches: Fetches,
     exited: Option<Option<Fault>>,
+    commits: u64,
     /// Faults to happen; none by default.
     pub trouble: Trouble,
 }
@@ -128,6 +129,7 @@ impl Client {
             heartbeat_at: Timestamp::MIN,
             fetches: Fetches::default(),
             exited: None,
+            commits: 0,
             trouble: Trouble::default(),
         }
     }
@@ -155,6 +157,11 @@ impl Client {
     /// The end of the worker, with its fault, after [`Effect::Exit`].
     pub fn exited(&self) -> Option<&Option<Fault>> {
         self.exited.as_ref()
+    }
+
+    /// Number of commits that the worker was told of as committed.
+    pub fn commits(&self) -> u64 {
+        self.commits
     }
 
     /// Member id in the group.
@@ -187,6 +194,7 @@ impl Client {
             Effect::Fetch { fetch, partition, from } => self.fetches.start(fetch, partition, from),
             Effect::Flow { partition, on } => self.fetches.flow(&partition, on),
             Effect::Unassign => self.unassign(log, now),
+            Effect::Rejoin => self.rejoin(),
             Effect::Purge { partition, below } => {
                 // A topic that was deleted or is compacted has nothing to purge.
                 let _ = log.delete_records(&partition, below);

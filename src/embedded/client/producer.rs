@@ -153,7 +153,7 @@ impl Client {
         if let Some(fault) = &self.producer.doomed {
             let lost_producer = self.exactly_once() && self.producer.current.is_none();
             let outcome = if lost_producer { Outcome::Fenced } else { Outcome::Aborted(fault.clone()) };
-            return self.end_commit(log, now, request, outcome);
+            return self.end_commit(request, outcome);
         }
         let offsets_next = !stage.offsets && (stage.flushed || self.trouble.offsets_first && self.exactly_once());
         if offsets_next {
@@ -165,7 +165,6 @@ impl Client {
             let result = match self.producer.current {
                 // As librdkafka does: nothing is sent, and nothing is checked, for an empty list.
                 _ if list.is_empty() => Ok(()),
-                _ if group.generation < 0 || group.member.is_empty() => Err(LogError::UnknownMember),
                 _ if !self.exactly_once() => log.commit_offsets(&self.config.group, &identity, list),
                 Some(producer) => log.send_offsets(producer, &self.config.group, &identity, list, now),
                 None => Err(LogError::Fenced),
@@ -176,11 +175,11 @@ impl Client {
                     self.commit = Some(stage);
                     return Did::Blocked;
                 }
-                Err(LogError::Fenced) => return self.end_commit(log, now, request, Outcome::Fenced),
+                Err(LogError::Fenced) => return self.end_commit(request, Outcome::Fenced),
                 Err(LogError::IllegalGeneration | LogError::UnknownMember) => {
-                    return self.end_commit(log, now, request, Outcome::Lost);
+                    return self.end_commit(request, Outcome::Lost);
                 }
-                Err(error) => return self.end_commit(log, now, request, Outcome::Aborted(broker(error))),
+                Err(error) => return self.end_commit(request, Outcome::Aborted(broker(error))),
             }
         } else if !stage.flushed {
             if !self.flush(log, now, usize::MAX) {
@@ -190,7 +189,7 @@ impl Client {
             stage.flushed = true;
         } else {
             let outcome = self.decide(log, now);
-            return self.end_commit(log, now, request, outcome);
+            return self.end_commit(request, outcome);
         }
         self.commit = Some(stage);
         Did::Part
@@ -219,21 +218,16 @@ impl Client {
         }
     }
 
-    /// Reports how a commit ended; where nothing of it may be visible the transaction is aborted first.
-    fn end_commit(&mut self, log: &mut Log, now: Timestamp, request: Request, outcome: Outcome) -> Did {
+    /// Reports how a commit ended.
+    fn end_commit(&mut self, request: Request, outcome: Outcome) -> Did {
         match &outcome {
-            Outcome::Aborted(_) | Outcome::Lost => {
-                self.buffer.clear();
-                if let Some(producer) = self.producer.current {
-                    // A fenced producer shows at its next use.
-                    let _ = end(log, producer, false, now);
-                }
-            }
+            // The worker aborts.
+            Outcome::Aborted(_) | Outcome::Lost => self.buffer.clear(),
             Outcome::Fenced | Outcome::Unknown => {
                 self.buffer.clear();
                 self.producer.current = None;
             }
-            Outcome::Committed => {}
+            Outcome::Committed => self.commits += 1,
         }
         self.commit = None;
         self.producer.doomed = None;

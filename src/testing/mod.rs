@@ -1,0 +1,14 @@
+//! Tests without Kafka: a driver for a topology in one process, and a simulator of what can go wrong.
+
+mod chance;
+mod checker;
+mod faults;
+mod input;
+mod scene;
+mod schedule;
+mod simulator;
+
+pub use chance::Chance;
+pub use faults::Fault;
+pub use schedule::Options;
+pub use simulator::{Report, Simulator, replay_line};

@@ -1,0 +1,107 @@
+//! The topology under simulation and its input.
+//!
+//! ```text
+//! in ─┬─▶ count per key and window, short retention (store `windows`) ──▶ windows-out
+//!     ├─▶ by another key ─▶ repartition topic ─▶ sum per key (store `totals`) ──▶ totals-out
+//!     └─▶ every few milliseconds of wall clock: count up (store `ticks`) ──▶ ticks-out
+//! ```
+
+use crate::{
+    fault::Result,
+    operator::{Processor, ProcessorContext, Punctuation, ScheduleId, TimeWindows},
+    record::{Record, Timestamp},
+    state::StoreSpec,
+    topology::{Materialized, Resolved, StoreBuilder, StreamsBuilder, Topology},
+};
+use std::{sync::Arc, time::Duration};
+
+pub(super) const APPLICATION: &str = "sim";
+pub(super) const PARTITIONS: i32 = 4;
+/// Wall clock and event time at the start.
+pub(super) const START: Timestamp = 1_000_000;
+/// Topics that are not the application's own.
+pub(super) const TOPICS: [&str; 4] = ["in", "windows-out", "totals-out", "ticks-out"];
+pub(super) const WINDOW_MS: i64 = 100;
+pub(super) const GRACE_MS: i64 = 50;
+pub(super) const RETENTION_MS: i64 = 200;
+const TICK_MS: i64 = 45;
+
+/// The topology, ready to run.
+pub(super) struct Scene {
+    pub topology: Arc<Topology>,
+    pub resolved: Arc<Resolved>,
+}
+
+/// Another key that several input partitions share.
+pub(super) fn total_key(key: &str) -> String {
+    format!("t{}", &key[key.len() - 1..])
+}
+
+impl Scene {
+    pub(super) fn new(cached: bool) -> Self {
+        let builder = StreamsBuilder::new();
+        let cache = |m: Materialized<String, i64>| if cached { m } else { m.with_caching_disabled() };
+        builder.add_state_store(StoreBuilder::key_value(
+            "ticks",
+            crate::codec::serdes::string(),
+            crate::codec::serdes::i64(),
+        ));
+        let input = builder.stream::<String, i64>("in");
+        input
+            .group_by_key()
+            .windowed_by(TimeWindows::of_size_and_grace(ms(WINDOW_MS), ms(GRACE_MS)))
+            .count_with(cache(Materialized::as_store("windows").with_retention(ms(RETENTION_MS))))
+            .to_stream()
+            .to("windows-out");
+        input
+            .group_by(|key, _| key.map(|k| total_key(k)))
+            .aggregate_with(
+                || 0,
+                |_, value, sum| Some(sum + value.copied().unwrap_or(0)),
+                cache(Materialized::as_store("totals")),
+            )
+            .to_stream()
+            .to("totals-out");
+        input.process(|| Ticker, &["ticks"]).to("ticks-out");
+        let topology = builder.build().expect("the simulated topology is sound");
+        let counts = TOPICS.iter().map(|t| (Arc::from(*t), PARTITIONS)).collect();
+        let resolved = topology.resolve(APPLICATION, &counts).expect("all topics are there");
+        Self { topology: Arc::new(topology), resolved: Arc::new(resolved) }
+    }
+
+    /// Name and shape of each store with the topic that it is logged to, and its sub-topology.
+    pub(super) fn stores(&self) -> impl Iterator<Item = (u32, &StoreSpec, &Arc<str>)> {
+        let subs = self.resolved.sub_topologies.iter();
+        subs.flat_map(|s| s.stores.iter().filter_map(|p| Some((s.id, &p.spec, p.changelog.as_ref()?))))
+    }
+}
+
+/// Writes when the clock says so, never because of a record.
+struct Ticker;
+
+impl Processor<String, i64, String, i64> for Ticker {
+    fn init(&mut self, cx: &mut ProcessorContext<'_, String, i64>) -> Result<()> {
+        cx.schedule(ms(TICK_MS), Punctuation::WallClock).map(drop)
+    }
+
+    fn process(&mut self, _: &mut ProcessorContext<'_, String, i64>, _: Record<'_, String, i64>) -> Result<()> {
+        Ok(())
+    }
+
+    fn punctuate(
+        &mut self,
+        cx: &mut ProcessorContext<'_, String, i64>,
+        _: ScheduleId,
+        timestamp: Timestamp,
+    ) -> Result<()> {
+        let key = format!("p{}", cx.task_id().partition);
+        let mut store = cx.store::<String, i64>("ticks")?;
+        let next = store.get(&key)?.unwrap_or(0) + 1;
+        store.put(&key, &next)?;
+        cx.forward(Record::new(Some(&key), Some(&next), timestamp))
+    }
+}
+
+fn ms(ms: i64) -> Duration {
+    Duration::from_millis(ms.unsigned_abs())
+}

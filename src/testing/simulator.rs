@@ -1,0 +1,452 @@
+//! Seeds become schedules: several workers on one log, faults between any two of their steps, and a verdict.
+//!
+//! Everything that happens follows from the seed, so a failing one is replayed by its number.
+
+use super::{
+    Chance, Options,
+    checker::{self, Truth},
+    input::Input,
+    scene::{self, Scene},
+    schedule::Schedule,
+};
+use crate::{
+    embedded::{Client, ClientConfig, Disks, Member, MemoryDisks, Progress},
+    log::{Isolation, Log, TopicConfig},
+    record::{Timestamp, TopicPartition},
+    state::MemoryBackend,
+    worker::{Guarantee, Settings},
+};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+/// Workers of a run.
+const MEMBERS: usize = 3;
+/// The process of each worker: two are threads of one, and share its disk.
+const PROCESS: [usize; MEMBERS] = [0, 0, 1];
+/// Turns after the last fault in which everything must come to rest.
+const DRAIN_TURNS_MAX: usize = 4_000;
+
+/// What happened in a run.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// Committed input records.
+    pub records: usize,
+    /// Faults that were injected.
+    pub faults: usize,
+    /// Commits.
+    pub commits: u64,
+    /// Generations of the group.
+    pub rebalances: usize,
+    /// What is wrong, or `None`.
+    pub failure: Option<String>,
+}
+
+/// Runs seeds on one topology.
+pub struct Simulator {
+    plain: Scene,
+    cached: Scene,
+}
+
+impl Default for Simulator {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Simulator {
+    /// Builds the topology.
+    pub fn new() -> Self {
+        Self { plain: Scene::new(false), cached: Scene::new(true) }
+    }
+
+    /// Runs one seed. A panic of a worker is a failure.
+    pub fn run(&self, seed: u64, options: Options) -> Report {
+        let run = || {
+            let mut chance = Chance::new(seed);
+            let schedule = Schedule::new(&mut chance, options);
+            let scene = if schedule.cached { &self.cached } else { &self.plain };
+            World::new(scene, schedule, chance, options).run()
+        };
+        catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown");
+            Report { failure: Some(format!("panic: {text}")), ..Report::default() }
+        })
+    }
+}
+
+/// How a failing seed is run again.
+pub fn replay_line(seed: u64, options: Options) -> String {
+    format!(
+        "MILLSTREAM_SEED={seed} MILLSTREAM_GUARANTEE={:?} MILLSTREAM_PLANTED={:?} cargo test --no-default-features --test simulation replay -- --nocapture",
+        options.guarantee, options.planted
+    )
+}
+
+/// The place of one worker, whether it is up or not.
+pub(super) struct Slot {
+    pub index: usize,
+    pub member: Option<Member>,
+    pub asleep_until: Timestamp,
+    pub slow_until: Timestamp,
+    pub up_at: Timestamp,
+    pub leaving: bool,
+}
+
+impl Slot {
+    pub(super) fn client_id(&self) -> String {
+        format!("w{}", self.index)
+    }
+}
+
+pub(super) struct World<'a> {
+    scene: &'a Scene,
+    options: Options,
+    settings: Settings,
+    schedule: Schedule,
+    pub chance: Chance,
+    pub log: Log,
+    pub now: Timestamp,
+    pub processes: Vec<MemoryDisks>,
+    pub slots: Vec<Slot>,
+    pub markers_slow_until: Timestamp,
+    pub faults: usize,
+    commits: u64,
+    input: Input,
+    failure: Option<String>,
+}
+
+fn disks() -> MemoryDisks {
+    MemoryDisks::new(|| Arc::new(MemoryBackend::simulated_disk()))
+}
+
+impl<'a> World<'a> {
+    fn new(scene: &'a Scene, schedule: Schedule, mut chance: Chance, options: Options) -> Self {
+        let mut log = Log::new("simulated");
+        scene.create_topics(&mut log);
+        let now = scene::START;
+        let slot = |index| Slot {
+            index,
+            member: None,
+            asleep_until: 0,
+            slow_until: 0,
+            up_at: now + chance.between(0, 60),
+            leaving: false,
+        };
+        let slots = (0..MEMBERS).map(slot).collect();
+        Self {
+            scene,
+            options,
+            settings: schedule.settings.clone(),
+            input: Input::new(schedule.records, options.guarantee == Guarantee::ExactlyOnceV2),
+            schedule,
+            chance,
+            log,
+            now,
+            processes: vec![disks(), disks()],
+            slots,
+            markers_slow_until: 0,
+            faults: 0,
+            commits: 0,
+            failure: None,
+        }
+    }
+
+    pub(super) fn note(&self, text: impl FnOnce() -> String) {
+        if self.options.trace {
+            tracing::info!(target: "simulation", now = self.now - scene::START, "{}", text());
+        }
+    }
+
+    fn fail(&mut self, text: impl FnOnce() -> String) {
+        self.failure.get_or_insert_with(text);
+    }
+
+    fn run(mut self) -> Report {
+        let mut turn = 0;
+        while self.failure.is_none() && !(self.input.is_done() && self.schedule.faults.is_empty()) {
+            turn += 1;
+            self.now += self.chance.between(0, 2);
+            if self.chance.one_in(6) {
+                self.input.produce(&mut self.log, &mut self.chance, self.now);
+            }
+            while self.schedule.faults.last().is_some_and(|(at, _)| *at <= turn) {
+                let (_, fault) = self.schedule.faults.pop().expect("just seen");
+                self.inject(fault);
+            }
+            self.broker();
+            let at = self.chance.below(self.slots.len());
+            self.turn(at);
+        }
+        self.drain();
+        let rebalances = self.log.generation(scene::APPLICATION) as usize;
+        self.shut_down();
+        if self.failure.is_none() {
+            let truth = Truth { log: &self.log, scene: self.scene, guarantee: self.options.guarantee };
+            self.failure = checker::check(&truth, &self.processes).err();
+        }
+        Report {
+            records: self.input.committed(),
+            faults: self.faults,
+            commits: self.commits,
+            rebalances,
+            failure: self.failure,
+        }
+    }
+
+    /// What the broker does by itself.
+    fn broker(&mut self) {
+        self.log.tick(self.now);
+        let pending = self.log.pending_markers();
+        if self.now >= self.markers_slow_until {
+            self.log.defer_markers(false);
+            self.log.write_markers(self.now);
+        } else if pending > 0 && self.chance.one_in(3) {
+            let index = self.chance.below(pending);
+            self.log.write_marker(index, self.now);
+        }
+    }
+
+    fn start(&mut self, at: usize) {
+        let slot = &mut self.slots[at];
+        let settings = Settings { session: (self.chance.number() >> 1) as i64, ..self.settings.clone() };
+        let topics = self.scene.resolved.subscription();
+        let config = ClientConfig {
+            session_timeout_ms: 300,
+            heartbeat_interval_ms: 15,
+            rebalance_timeout_ms: 250,
+            transaction_timeout_ms: 280,
+            fetch_bytes_max: self.chance.pick(&[40, 400, 1 << 20]),
+            ..ClientConfig::new(scene::APPLICATION, slot.client_id(), topics)
+        };
+        let (topology, resolved) = (Arc::clone(&self.scene.topology), Arc::clone(&self.scene.resolved));
+        let mut member = Member::new(topology, resolved, settings, config, slot.index);
+        member.client.keep_stale();
+        slot.leaving = false;
+        slot.asleep_until = 0;
+        slot.slow_until = 0;
+        slot.member = Some(member);
+    }
+
+    /// All members of a process die.
+    pub(super) fn crash(&mut self, process: usize, disk_too: bool) {
+        for slot in self.slots.iter_mut().filter(|s| PROCESS[s.index] == process) {
+            let Some(mut member) = slot.member.take() else { continue };
+            self.commits += member.client.commits();
+            for index in 0..member.client.pending() {
+                if self.chance.one_in(2) {
+                    member.client.finish_persist(index);
+                }
+            }
+            if self.chance.one_in(2) {
+                // A request that was on the wire arrives although its sender is dead.
+                let _ = member.client.arrive(&mut self.log, self.now);
+            }
+            slot.up_at = self.now + self.chance.between(5, 400);
+        }
+        if disk_too {
+            self.processes[process] = disks();
+        } else {
+            self.processes[process].release_all();
+        }
+    }
+
+    /// Gives one member a turn: usually a bit of everything, sometimes a single step.
+    fn turn(&mut self, at: usize) {
+        if self.slots[at].member.is_none() {
+            if self.now >= self.slots[at].up_at {
+                self.start(at);
+            }
+            return;
+        }
+        if self.slots[at].asleep_until > self.now {
+            return;
+        }
+        let slot = &mut self.slots[at];
+        let (now, log, chance) = (self.now, &mut self.log, &mut self.chance);
+        let disks = &mut self.processes[PROCESS[slot.index]];
+        let member = slot.member.as_mut().expect("seen above");
+        if chance.one_in(10) {
+            member.client.trouble.lazy = chance.one_in(3);
+            member.client.trouble.offsets_first = chance.one_in(3);
+        }
+        if chance.one_in(4) {
+            single_step(member, log, chance, now);
+        } else {
+            member.client.group(log, now);
+            for _ in 0..chance.below(4) {
+                member.client.fetch(log);
+            }
+            for _ in 0..chance.below(8) {
+                member.client.deliver();
+            }
+            while member.hear(now) {}
+            let _ = member.work(now, chance.below(24) + 1);
+            for _ in 0..chance.below(12) {
+                if !member.act(log, now) && !member.hear(now) {
+                    break;
+                }
+            }
+        }
+        if slot.slow_until <= now {
+            complete_some(&mut member.client, log, disks, chance);
+        }
+        if member.exited() {
+            self.exited(at);
+        }
+    }
+
+    fn exited(&mut self, at: usize) {
+        let slot = &mut self.slots[at];
+        let Some(member) = slot.member.take() else { return };
+        self.commits += member.client.commits();
+        slot.up_at = self.now + self.chance.between(0, 100);
+        if let Some(fault) = member.fault() {
+            let text = format!("worker {at} stopped: {fault}");
+            self.fail(|| text);
+        }
+    }
+
+    /// No more faults: everything must be processed and committed within a bounded number of turns.
+    fn drain(&mut self) {
+        self.markers_slow_until = 0;
+        for at in 0..self.slots.len() {
+            self.slots[at].up_at = self.now;
+            self.slots[at].asleep_until = 0;
+            self.slots[at].slow_until = 0;
+        }
+        for _ in 0..DRAIN_TURNS_MAX {
+            if self.failure.is_some() || self.at_rest() {
+                return;
+            }
+            self.now += 3;
+            self.broker();
+            for at in 0..self.slots.len() {
+                self.calm_turn(at, true);
+            }
+        }
+        let lag = self.lag();
+        self.fail(|| format!("does not come to rest: {lag}"));
+    }
+
+    fn calm_turn(&mut self, at: usize, restart: bool) {
+        if restart && self.slots[at].member.is_none() {
+            self.start(at);
+        }
+        let slot = &mut self.slots[at];
+        let disks = &mut self.processes[PROCESS[slot.index]];
+        let Some(member) = slot.member.as_mut() else { return };
+        member.client.trouble = Default::default();
+        if member.client.stale() > 0 {
+            member.client.deliver_stale(0);
+        }
+        if member.tick(&mut self.log, disks, self.now, 1_000) == Progress::Exited {
+            self.exited(at);
+        }
+    }
+
+    fn sources(&self) -> impl Iterator<Item = TopicPartition> {
+        let topics = self.scene.resolved.subscription();
+        topics.into_iter().flat_map(|t| (0..scene::PARTITIONS).map(move |p| TopicPartition::new(Arc::clone(&t), p)))
+    }
+
+    fn at_rest(&self) -> bool {
+        self.log.pending_markers() == 0
+            && self.slots.iter().all(|s| s.member.is_some() && !s.leaving)
+            && self.sources().all(|tp| {
+                let end = self.log.stable_end(&tp).unwrap_or_default();
+                let committed = self.log.committed(scene::APPLICATION, &tp).map_or(0, |c| c.offset);
+                committed >= end && self.log.end(&tp) == Ok(end)
+            })
+    }
+
+    fn lag(&mut self) -> String {
+        let mut lag = String::new();
+        for slot in &mut self.slots {
+            let Some(member) = slot.member.as_mut() else { continue };
+            let snapshot = member.worker_mut().snapshot();
+            let tasks = snapshot.tasks.iter().map(|t| format!("{}:{}", t.id, t.state)).collect::<Vec<_>>().join(" ");
+            let waiting = member.client.pending();
+            lag.push_str(&format!("worker {} {} [{tasks}] awaits {waiting}; ", slot.index, snapshot.state));
+        }
+        for tp in self.sources() {
+            let (stable, end) = (self.log.stable_end(&tp).unwrap_or(-1), self.log.end(&tp).unwrap_or(-1));
+            let committed = self.log.committed(scene::APPLICATION, &tp).map_or(0, |c| c.offset);
+            if committed < end {
+                lag.push_str(&format!("{tp} committed {committed} stable {stable} end {end}; "));
+            }
+        }
+        lag
+    }
+
+    /// Stops every member; a clean close leaves whole disks behind.
+    fn shut_down(&mut self) {
+        let now = self.now;
+        for member in self.slots.iter_mut().filter_map(|s| s.member.as_mut()) {
+            member.stop(now);
+        }
+        for _ in 0..DRAIN_TURNS_MAX {
+            if self.failure.is_some() || self.slots.iter().all(|s| s.member.is_none()) {
+                return;
+            }
+            self.now += 3;
+            self.broker();
+            for at in 0..self.slots.len() {
+                self.calm_turn(at, false);
+            }
+        }
+        self.fail(|| "a worker does not end".into());
+    }
+}
+
+fn single_step(member: &mut Member, log: &mut Log, chance: &mut Chance, now: Timestamp) {
+    match chance.below(8) {
+        0 => member.client.group(log, now),
+        1 => drop(member.client.fetch(log) && chance.one_in(2) && member.client.deliver()),
+        2 => drop(member.hear(now)),
+        3 => drop(member.work(now, chance.below(6) + 1)),
+        4 | 5 => drop(member.act(log, now)),
+        6 => drop(member.client.flush(log, now, 1)),
+        _ => {
+            if member.client.has_late() && chance.one_in(3) {
+                let _ = member.client.arrive(log, now);
+            }
+            if member.client.stale() > 0 {
+                let index = chance.below(member.client.stale());
+                member.client.deliver_stale(index);
+            }
+        }
+    }
+}
+
+/// Completes pending requests in any order; each has to wait now and then.
+fn complete_some(client: &mut Client, log: &mut Log, disks: &mut dyn Disks, chance: &mut Chance) {
+    for index in (0..client.pending()).rev() {
+        if !chance.one_in(3) {
+            let _ = client.complete(index, log, disks);
+        }
+    }
+}
+
+pub(super) fn committed_records(log: &Log, topic: &str) -> Vec<(i32, crate::record::RawRecord)> {
+    let mut records = Vec::new();
+    for partition in 0..log.partitions(topic).unwrap_or(0) {
+        let tp = TopicPartition::new(topic, partition);
+        let read = log.read_all(&tp, Isolation::ReadCommitted).expect("the partition exists");
+        records.extend(read.into_iter().map(|r| (partition, r)));
+    }
+    records
+}
+
+impl Scene {
+    fn create_topics(&self, log: &mut Log) {
+        for topic in scene::TOPICS {
+            log.create_topic(topic, scene::PARTITIONS, TopicConfig::default());
+        }
+        for topic in &self.resolved.internal {
+            log.create_topic(&topic.name, topic.partitions, TopicConfig::from_settings(&topic.config));
+        }
+    }
+}
