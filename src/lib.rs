@@ -67,6 +67,7 @@ pub mod fault;
 pub mod log;
 pub mod operator;
 pub mod record;
+pub mod runtime;
 pub mod state;
 pub mod task;
 pub mod testing;

@@ -1,0 +1,122 @@
+//! The board on which stream threads put up their figures, and from which all others read.
+
+use crate::worker::Snapshot;
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+/// Newest figures of one stream thread.
+#[derive(Debug, Clone)]
+pub struct Vitals {
+    /// The thread's number from 0.
+    pub thread: usize,
+    /// Its figures.
+    pub snapshot: Arc<Snapshot>,
+    /// How long ago it put them up, in milliseconds.
+    pub age_ms: i64,
+}
+
+struct Entry {
+    snapshot: Arc<Snapshot>,
+    at: Instant,
+}
+
+/// Figures of all stream threads of the process. Clones share one board.
+#[derive(Clone)]
+pub struct Board {
+    entries: Arc<Mutex<Vec<Option<Entry>>>>,
+    threads: usize,
+    /// Ages below this are signs of life.
+    stall_ms: i64,
+}
+
+impl Board {
+    /// A board for `threads` stream threads; one that is silent for `stall_ms` counts as stuck.
+    pub fn new(threads: usize, stall_ms: i64) -> Self {
+        Self { entries: Arc::default(), threads, stall_ms }
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Vec<Option<Entry>>> {
+        // A panicking writer leaves whole entries behind.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts up the figures of a thread; also its sign of life.
+    pub fn publish(&self, thread: usize, snapshot: Snapshot) {
+        let mut entries = self.entries();
+        if entries.len() <= thread {
+            entries.resize_with(thread + 1, || None);
+        }
+        entries[thread] = Some(Entry { snapshot: Arc::new(snapshot), at: Instant::now() });
+    }
+
+    /// Takes a thread off the board: it has ended.
+    pub fn remove(&self, thread: usize) {
+        if let Some(entry) = self.entries().get_mut(thread) {
+            *entry = None;
+        }
+    }
+
+    /// The newest figures of each thread that has any.
+    pub fn read(&self) -> Vec<Vitals> {
+        let read = |(thread, entry): (usize, &Option<Entry>)| {
+            let entry = entry.as_ref()?;
+            let age_ms = i64::try_from(entry.at.elapsed().as_millis()).unwrap_or(i64::MAX);
+            Some(Vitals { thread, snapshot: Arc::clone(&entry.snapshot), age_ms })
+        };
+        self.entries().iter().enumerate().filter_map(read).collect()
+    }
+
+    /// How many threads the process runs.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// The thread that has given no sign of life for too long, with its silence in milliseconds.
+    pub fn stuck(&self) -> Option<(usize, i64)> {
+        self.read().into_iter().find(|v| v.age_ms > self.stall_ms).map(|v| (v.thread, v.age_ms))
+    }
+
+    /// `Ok` when every thread has an assignment and restores nothing; otherwise why not.
+    ///
+    /// # Errors
+    /// The reason in words.
+    pub fn ready(&self) -> Result<(), String> {
+        let all = self.read();
+        if all.len() < self.threads {
+            return Err(format!("{} of {} stream threads have started", all.len(), self.threads));
+        }
+        match all.iter().find(|v| v.snapshot.state != "running") {
+            Some(v) => Err(format!("stream thread {} is {}", v.thread, v.snapshot.state)),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_when_all_threads_run() {
+        let board = Board::new(2, 1_000_000);
+        board.publish(0, Snapshot { state: "running", ..Snapshot::default() });
+        assert_eq!(board.ready().unwrap_err(), "1 of 2 stream threads have started");
+        board.publish(1, Snapshot { state: "restoring", ..Snapshot::default() });
+        assert_eq!(board.ready().unwrap_err(), "stream thread 1 is restoring");
+        board.publish(1, Snapshot { state: "running", ..Snapshot::default() });
+        assert_eq!(board.ready(), Ok(()));
+        assert_eq!(board.stuck(), None);
+    }
+
+    #[test]
+    fn a_silent_thread_is_stuck() {
+        let board = Board::new(1, -1);
+        assert_eq!(board.stuck(), None);
+        board.publish(0, Snapshot::default());
+        assert_eq!(board.stuck().map(|s| s.0), Some(0));
+        board.remove(0);
+        assert_eq!(board.stuck(), None);
+    }
+}

@@ -1,0 +1,16 @@
+//! The process around a driver: logs, signals, figures, the watchdog, and how it ends.
+#![expect(clippy::disallowed_methods, reason = "the process reads the clock and starts threads")]
+
+mod board;
+mod ending;
+mod logging;
+mod settings;
+mod signals;
+mod watchdog;
+
+pub use board::{Board, Vitals};
+pub use ending::Ending;
+pub use logging::{LogFormat, logging};
+pub use settings::worker_settings;
+pub use signals::Stop;
+pub use watchdog::watch;

@@ -1,0 +1,52 @@
+//! From the process' settings to those of one worker.
+
+use crate::{
+    config::Config,
+    worker::{Guarantee, Settings},
+};
+
+/// The settings of each of `threads` workers: byte limits of the process are divided among them.
+pub fn worker_settings(config: &Config, threads: usize, accept_reset: bool) -> Settings {
+    let share = |name: &str| config.size(name) / threads.max(1);
+    let defaults = Settings::default();
+    let topic = config.topic();
+    let delete_retention = topic.get("delete.retention.ms").and_then(|v| v.parse().ok());
+    Settings {
+        guarantee: match config.text("processing.guarantee") {
+            Some("at_least_once") => Guarantee::AtLeastOnce,
+            _ => Guarantee::ExactlyOnceV2,
+        },
+        commit_interval_ms: config.int("commit.interval.ms"),
+        max_task_idle_ms: config.int("max.task.idle.ms"),
+        partition_queue_bytes_max: config.size("partition.queue.max.bytes"),
+        outbox_bytes_max: config.size("transaction.outbox.max.bytes"),
+        overlay_bytes_max: config.size("transaction.overlay.max.bytes"),
+        cache_bytes_max: share("statestore.cache.max.bytes"),
+        table_bytes_max: share("state.memory.bytes"),
+        persist_bytes: config.size("state.persist.bytes"),
+        persist_interval_ms: config.int("state.persist.interval.ms"),
+        changelog_deduplicate: config.is("changelog.deduplicate"),
+        abort_backoff_ms: config.int("transaction.abort.backoff.ms"),
+        aborts_max: u32::try_from(config.int("transaction.aborts.max")).unwrap_or(u32::MAX),
+        suspended_close_ms: config.int("suspended.task.close.ms"),
+        purge_interval_ms: config.int("repartition.purge.interval.ms"),
+        delete_retention_ms: delete_retention.unwrap_or(defaults.delete_retention_ms),
+        changelog_margin_ms: config.int("windowstore.changelog.additional.retention.ms"),
+        request_bytes_max: config.size("max.request.size"),
+        accept_reset,
+        ..defaults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_of_the_table_are_those_of_the_worker() {
+        let config = Config::load(&[], [], None).unwrap();
+        let settings = worker_settings(&config, 2, false);
+        let expected = Settings { cache_bytes_max: 5 << 20, ..Settings::default() };
+        assert_eq!(settings, expected);
+    }
+}
