@@ -51,8 +51,9 @@ full: ## builds the worker with Kafka, RocksDB and HTTP
 	cargo build --release --locked --workspace
 	@echo $(FULL_ID) >$(STAMP)
 
-lint-full: ## clippy with all features
+lint-full: ## clippy and the documentation's links with all features
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --release --locked --no-deps --workspace
 
 test-full: ## all tests with all features, real brokers included
 	cargo test --release --locked --workspace
