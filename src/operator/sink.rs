@@ -43,6 +43,8 @@ pub(crate) struct Sink<K, V> {
     pub key: Serde<K>,
     pub value: Serde<V>,
     pub partitioner: Option<Arc<StreamPartitioner<K, V>>>,
+    /// True where a windowed key is partitioned by its inner key (D-164): in `to`, but not in repartition topics.
+    pub by_inner_key: bool,
 }
 
 impl<K: 'static, V: 'static> Sink<K, V> {
@@ -81,7 +83,8 @@ impl<K: 'static, V: 'static> Process<K, V> for Sink<K, V> {
         };
         match self.route(&topic, &record, partitions) {
             Route::Default => {
-                let partition = cx.default_partition(key.as_deref().map(|k| self.key.partition_key(k)), partitions);
+                let chooses = |k| if self.by_inner_key { self.key.partition_key(k) } else { k };
+                let partition = cx.default_partition(key.as_deref().map(chooses), partitions);
                 send(cx, partition, key, value)
             }
             Route::To(partition) => send(cx, partition, key, value),

@@ -16,7 +16,6 @@ mod repartition;
 mod resolve;
 mod resolved;
 mod serdes;
-mod shim;
 mod store_builder;
 mod stored;
 mod stream;

@@ -78,6 +78,7 @@ pub(super) fn repartition_plan<K: 'static, V: 'static>(
                 key: k.get()?,
                 value: v.get()?,
                 partitioner: partitioner.clone(),
+                by_inner_key: false,
             }))
         }),
     };
@@ -153,6 +154,7 @@ impl<K: 'static, V: 'static> KStream<K, V> {
                     key: key.get()?,
                     value: value.get()?,
                     partitioner: partitioner.clone(),
+                    by_inner_key: true,
                 }))
             }),
         };

@@ -30,7 +30,7 @@ impl<T: 'static> Needed<T> {
 impl Plan {
     /// The serde of `what` ("key" or "value") at node `name`.
     pub fn need<T: 'static>(&mut self, serde: Option<&Serde<T>>, what: &str, name: &str) -> Needed<T> {
-        let found = serde.cloned().or_else(super::shim::default_serde);
+        let found = serde.cloned().or_else(crate::codec::default_serde);
         if found.is_none() {
             let of = std::any::type_name::<T>();
             self.error(Fault::stop(format!("there is no {what} serde for `{of}`")).at(format!("node {name}")).hint(

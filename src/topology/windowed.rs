@@ -150,7 +150,7 @@ impl<K: Clone + 'static, V: 'static> TimeWindowedKStream<K, V> {
             }
         };
         let view = store.view_windowed(key.clone(), value.clone(), size_ms);
-        let windowed = key.known().map(|key| super::shim::time_windowed(key, size_ms));
+        let windowed = key.known().map(|key| crate::codec::serdes::windowed(key, size_ms));
         self.grouped.table(processor, &store.name, link, windowed, value.known(), view)
     }
 }

@@ -1,12 +1,20 @@
 //! Kafka Streams' own results, scenario by scenario: the text of the topology, and every record it writes.
 
 mod build;
+mod driver;
 mod expr;
 mod processors;
 mod value;
 
-use serde_json::Value as Json;
-use std::{fs, path::PathBuf};
+use bytes::Bytes;
+use driver::Driver;
+use millstream::{
+    fault::Result,
+    record::{Headers, RawRecord},
+    topology::Topology,
+};
+use serde_json::{Value as Json, json};
+use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
 
 fn directory() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/oracle")
@@ -45,6 +53,116 @@ fn describe_is_that_of_kafka_streams() {
                 wrong.push(format!("{name}:\n{}expected\n{}", topology.describe(), text.unwrap_or("an error")))
             }
             (Err(fault), Some(_)) => wrong.push(format!("{name}: {fault}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{right} right, {} wrong\n{}", wrong.len(), wrong.join("\n"));
+    assert!(right > 100, "only {right} scenarios");
+}
+
+fn hex(bytes: Option<&Bytes>) -> Json {
+    bytes.map_or(Json::Null, |b| b.iter().map(|b| format!("{b:02x}")).collect::<String>().into())
+}
+
+fn bytes(step: &Json, part: &str) -> Option<Bytes> {
+    if let Some(hex) = step.get(format!("{part}_hex")).and_then(Json::as_str) {
+        let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex digits");
+        return Some((0..hex.len()).step_by(2).map(byte).collect());
+    }
+    if let Some(n) = step.get(format!("{part}_long")).and_then(Json::as_i64) {
+        return Some(n.to_be_bytes().to_vec().into());
+    }
+    step.get(part).and_then(Json::as_str).map(|text| text.as_bytes().to_vec().into())
+}
+
+fn headers(step: &Json) -> Headers {
+    let pairs = step.get("headers").and_then(Json::as_array).cloned().unwrap_or_default();
+    let header = |pair: Json| {
+        let value = pair[1].as_str().map(|v| Bytes::from(v.to_owned()));
+        (pair[0].as_str().expect("a header name").to_owned(), value)
+    };
+    pairs.into_iter().map(header).collect()
+}
+
+/// Runs the steps and gives what was written, by topic, in the oracle's form.
+fn run(topology: &Topology, scenario: &Json) -> (BTreeMap<String, Vec<Json>>, u64, Result<()>) {
+    let id = scenario["config"].get("application.id").and_then(Json::as_str).unwrap_or("app");
+    let counts = topology.external_sources().into_iter().map(|t| (t, 1)).collect::<BTreeMap<Arc<str>, i32>>();
+    let start = scenario.get("start_wall_ms").and_then(Json::as_i64).unwrap_or(0);
+    let resolved = topology.resolve(id, &counts).expect("all topics are known");
+    let mut driver = Driver::new(topology, &resolved, start).expect("a driver");
+    let mut written: BTreeMap<String, Vec<Json>> = BTreeMap::new();
+    let mut end = Ok(());
+    for (at, step) in scenario["steps"].as_array().expect("steps").iter().enumerate() {
+        end = if let Some(topic) = step.get("pipe").and_then(Json::as_str) {
+            let timestamp = step["ts"].as_i64().expect("a timestamp");
+            let (key, value) = (bytes(step, "key"), bytes(step, "value"));
+            driver.pipe(topic, RawRecord { offset: 0, timestamp, key, value, headers: headers(step) })
+        } else if let Some(ms) = step.get("advance_ms").and_then(Json::as_i64) {
+            driver.advance(ms)
+        } else {
+            Ok(())
+        };
+        for record in driver.written.drain(..) {
+            let headers: Vec<Json> = record.headers.iter().map(|(n, v)| json!([n, hex(v)])).collect();
+            written.entry(record.topic.to_string()).or_default().push(json!({
+                "step": at,
+                "key": hex(record.key.as_ref()),
+                "value": hex(record.value.as_ref()),
+                "ts": record.timestamp,
+                "headers": headers,
+            }));
+        }
+        if end.is_err() {
+            break;
+        }
+    }
+    (written, driver.dropped(), end)
+}
+
+fn expected_outputs(expected: &Json) -> BTreeMap<String, Vec<Json>> {
+    let record = |r: &Json| {
+        let header = |h: &Json| json!([h[0], h[2]]);
+        let headers: Vec<Json> = r["headers"].as_array().into_iter().flatten().map(header).collect();
+        json!({
+            "step": r["step"],
+            "key": r["key_hex"],
+            "value": r["value_hex"],
+            "ts": r["ts"],
+            "headers": headers,
+        })
+    };
+    let topics = expected["outputs"].as_object().expect("outputs");
+    topics.iter().map(|(t, rs)| (t.clone(), rs.as_array().into_iter().flatten().map(record).collect())).collect()
+}
+
+#[test]
+fn records_are_those_of_kafka_streams() {
+    let (mut wrong, mut right) = (Vec::new(), 0);
+    for (name, scenario, expected) in scenarios() {
+        let Ok(topology) = build::build(&scenario).build() else { continue };
+        let (written, dropped, end) = run(&topology, &scenario);
+        let mut differences = Vec::new();
+        let wanted = expected_outputs(&expected);
+        for topic in written.keys().chain(wanted.keys()) {
+            let (got, want) = (written.get(topic), wanted.get(topic));
+            if got != want {
+                let list = |records: Option<&Vec<Json>>| {
+                    records.into_iter().flatten().map(|r| format!("\n    {r}")).collect::<String>()
+                };
+                differences.push(format!("  {topic}: got{}\n  wanted{}", list(got), list(want)));
+            }
+        }
+        differences.dedup();
+        if end.is_err() != !expected["error"].is_null() {
+            differences.push(format!("  ended with {end:?}, wanted {}", expected["error"]));
+        }
+        if expected["error"].is_null() && Some(dropped) != expected["dropped"].as_u64() {
+            differences.push(format!("  dropped {dropped}, wanted {}", expected["dropped"]));
+        }
+        if differences.is_empty() {
+            right += 1;
+        } else {
+            wrong.push(format!("{name}\n{}", differences.join("\n")));
         }
     }
     assert!(wrong.is_empty(), "{right} right, {} wrong\n{}", wrong.len(), wrong.join("\n"));
