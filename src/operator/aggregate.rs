@@ -1,6 +1,10 @@
 //! Aggregates of a stream by key (D-60, D-63, D-120).
 
-use super::{Context, Dropped, Node, Process, rows::KeyRows, table_store::Updates};
+use super::{
+    Context, Dropped, Node, Process,
+    rows::KeyRows,
+    table_store::{Update, Updates},
+};
 use crate::{
     fault::Result,
     record::{Record, Timestamp},
@@ -99,7 +103,7 @@ impl<K: 'static, V, VA: Clone + 'static, S: Step<K, V, VA>> Process<K, V> for Ag
         let found = self.updates.table.get_row(cx, &row)?;
         let keep_old = self.updates.sends_old && !self.updates.cached;
         let (new, timestamp, old) = step(&*self.step, key, Some(value), found, record.timestamp, keep_old);
-        self.updates.put(cx, row, key, new, old, timestamp, record.headers)
+        self.updates.put(cx, row, key, Update { new, old, timestamp, headers: record.headers })
     }
 }
 

@@ -188,22 +188,32 @@ impl<K, V, K2, V2> UserNode<K, V, K2, V2> {
     fn context<'a>(&'a self, cx: &'a mut dyn Context, timestamp: Timestamp) -> ProcessorContext<'a, K2, V2> {
         ProcessorContext { cx, around: &self.around, timestamp }
     }
+
+    /// A failure that doesn't say where it was happened here.
+    fn placed(&self, result: Result<()>) -> Result<()> {
+        result.map_err(|fault| {
+            if fault.place().is_empty() { fault.at(format!("processor {}", self.around.name)) } else { fault }
+        })
+    }
 }
 
 impl<K, V, K2, V2> Process<K, V> for UserNode<K, V, K2, V2> {
     fn process(&self, cx: &mut dyn Context, record: Record<'_, K, V>) -> Result<()> {
-        self.processor.borrow_mut().process(&mut self.context(cx, record.timestamp), record)
+        let result = self.processor.borrow_mut().process(&mut self.context(cx, record.timestamp), record);
+        self.placed(result)
     }
 }
 
 impl<K, V, K2, V2> Node for UserNode<K, V, K2, V2> {
     fn init(&self, cx: &mut dyn Context) -> Result<()> {
         let now = cx.stream_time();
-        self.processor.borrow_mut().init(&mut self.context(cx, now))
+        let result = self.processor.borrow_mut().init(&mut self.context(cx, now));
+        self.placed(result)
     }
 
     fn punctuate(&self, cx: &mut dyn Context, schedule: ScheduleId, timestamp: Timestamp) -> Result<()> {
-        self.processor.borrow_mut().punctuate(&mut self.context(cx, timestamp), schedule, timestamp)
+        let result = self.processor.borrow_mut().punctuate(&mut self.context(cx, timestamp), schedule, timestamp);
+        self.placed(result)
     }
 
     fn close(&self, cx: &mut dyn Context) -> Result<()> {

@@ -31,6 +31,9 @@ impl<K: 'static> Rows<K> for KeyRows<K> {
     }
 }
 
+/// Bytes of a window start at the head of a row id.
+pub(crate) const START_BYTES: usize = 8;
+
 /// Row id = window start, then key bytes.
 pub(crate) struct WindowRows<K> {
     /// Serde of the inner key.
@@ -45,16 +48,6 @@ impl<K> Clone for WindowRows<K> {
     }
 }
 
-impl<K: 'static> WindowRows<K> {
-    /// The row id of encoded `key` in the window that starts at `start`.
-    pub fn row_of(start: i64, key: &[u8]) -> Bytes {
-        let mut row = Vec::with_capacity(8 + key.len());
-        row.extend_from_slice(&start.to_be_bytes());
-        row.extend_from_slice(key);
-        row.into()
-    }
-}
-
 impl<K: 'static> Rows<Windowed<K>> for WindowRows<K> {
     fn row(&self, key: &Windowed<K>) -> Result<Bytes> {
         let mut row = Vec::with_capacity(32);
@@ -64,9 +57,10 @@ impl<K: 'static> Rows<Windowed<K>> for WindowRows<K> {
     }
 
     fn key(&self, row: &[u8]) -> Result<Windowed<K>> {
-        let (start, key) =
-            row.split_at_checked(8).ok_or_else(|| crate::codec::malformed("a window row is shorter than 8 bytes"))?;
-        let start = i64::from_be_bytes(start.try_into().expect("split at 8"));
+        let (start, key) = row
+            .split_at_checked(START_BYTES)
+            .ok_or_else(|| crate::codec::malformed("a window row is shorter than 8 bytes"))?;
+        let start = i64::from_be_bytes(start.try_into().expect("split after a start"));
         Ok(Windowed::new(self.key.decode(key)?, start, start.saturating_add(self.size_ms)))
     }
 }

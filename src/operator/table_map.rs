@@ -1,6 +1,10 @@
 //! A table computed row by row from another: `filter` (D-65), `filter_not` and `map_values` (D-66).
 
-use super::{Children, Context, Node, Process, rows::Rows, table_store::Updates};
+use super::{
+    Children, Context, Node, Process,
+    rows::Rows,
+    table_store::{Update, Updates},
+};
 use crate::{
     fault::Result,
     record::{Change, Record},
@@ -53,7 +57,8 @@ where
                 if self.skips_nothing && updates.sends_old && old.is_none() && new.is_none() {
                     return Ok(());
                 }
-                updates.put(cx, row, key, new, old, record.timestamp, record.headers)
+                let Record { timestamp, headers, .. } = record;
+                updates.put(cx, row, key, Update { new, old, timestamp, headers })
             }
         }
     }

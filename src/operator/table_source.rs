@@ -1,6 +1,10 @@
 //! A topic read as a table: each record is the new row of its key (D-64, D-128).
 
-use super::{Children, Context, Dropped, Node, Process, rows::KeyRows, table_store::Updates};
+use super::{
+    Children, Context, Dropped, Node, Process,
+    rows::KeyRows,
+    table_store::{Update, Updates},
+};
 use crate::{
     fault::Result,
     record::{Change, Record},
@@ -32,7 +36,8 @@ impl<K: 'static, V: Clone + 'static> Process<K, V> for TableSource<K, V> {
                 } else {
                     None
                 };
-                updates.put(cx, row, key, record.value.cloned(), old, record.timestamp, record.headers)
+                let Record { timestamp, headers, .. } = record;
+                updates.put(cx, row, key, Update { new: record.value.cloned(), old, timestamp, headers })
             }
         }
     }

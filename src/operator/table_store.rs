@@ -46,6 +46,18 @@ impl<V: 'static, R> TableStore<V, R> {
     }
 }
 
+/// An update of one row.
+pub(crate) struct Update<'a, V> {
+    /// The row from now on; `None` deletes it.
+    pub new: Option<V>,
+    /// The row before, where a child wants it.
+    pub old: Option<V>,
+    /// Event time of the update.
+    pub timestamp: Timestamp,
+    /// Headers of the record that caused it.
+    pub headers: &'a Headers,
+}
+
 /// A [`TableStore`] that tells children of its updates.
 pub(crate) struct Updates<K, V, R> {
     /// The store.
@@ -59,18 +71,9 @@ pub(crate) struct Updates<K, V, R> {
 }
 
 impl<K: 'static, V: 'static, R: Rows<K>> Updates<K, V, R> {
-    /// Writes `new` to `row` and forwards the change unless the cache holds it back. `old` is what an uncached
-    /// forward gives as old value.
-    pub fn put(
-        &self,
-        cx: &mut dyn Context,
-        row: Bytes,
-        key: &K,
-        new: Option<V>,
-        old: Option<V>,
-        timestamp: Timestamp,
-        headers: &Headers,
-    ) -> Result<()> {
+    /// Writes `new` to `row` and forwards the change unless the cache holds it back.
+    pub fn put(&self, cx: &mut dyn Context, row: Bytes, key: &K, update: Update<'_, V>) -> Result<()> {
+        let Update { new, old, timestamp, headers } = update;
         let bytes = new.as_ref().map(|v| self.table.values.to_bytes(v)).transpose()?;
         if self.cached {
             let source = cx.source().cloned();

@@ -3,8 +3,8 @@
 use super::{
     Context, Dropped, Node, Process, TimeSlot, TimeWindows,
     aggregate::{Step, step},
-    rows::WindowRows,
-    table_store::Updates,
+    rows::{Rows, START_BYTES, WindowRows},
+    table_store::{Update, Updates},
 };
 use crate::{
     fault::Result,
@@ -41,15 +41,20 @@ where
         let stream_time = cx.time(self.stream_time).max(record.timestamp);
         cx.set_time(self.stream_time, stream_time);
         let close_time = stream_time.saturating_sub(self.windows.grace_ms());
-        let bytes = self.updates.table.rows.key.to_bytes(key)?;
+        // One row id for all windows: the start is written over.
+        let mut row = cx.buffer();
+        row.extend_from_slice(&[0; START_BYTES]);
+        self.updates.table.rows.key.encode(key, &mut row)?;
         for start in self.windows.windows_for(record.timestamp) {
             let end = start.saturating_add(self.windows.size_ms());
             if end <= close_time {
                 cx.dropped(Dropped::Late);
                 continue;
             }
-            self.update(cx, &record, Windowed::new(key, start, end), &bytes)?;
+            row[..START_BYTES].copy_from_slice(&start.to_be_bytes());
+            self.update(cx, &record, Windowed::new(key, start, end), Bytes::copy_from_slice(&row))?;
         }
+        cx.recycle(row);
         match self.emitted {
             Some(emitted) => self.emit(cx, &record, emitted, close_time),
             None => Ok(()),
@@ -63,8 +68,7 @@ where
     VA: Clone + 'static,
     S: Step<K, V, VA>,
 {
-    fn update(&self, cx: &mut dyn Context, record: &Record<'_, K, V>, at: Windowed<&K>, key: &[u8]) -> Result<()> {
-        let row = WindowRows::<K>::row_of(at.start, key);
+    fn update(&self, cx: &mut dyn Context, record: &Record<'_, K, V>, at: Windowed<&K>, row: Bytes) -> Result<()> {
         let found = self.updates.table.get_row(cx, &row)?;
         let forwards = !self.updates.cached && self.emitted.is_none();
         let keep_old = forwards && self.updates.sends_old;
@@ -77,7 +81,7 @@ where
             return Ok(());
         }
         let windowed = Windowed::new(at.key.clone(), at.start, at.end);
-        self.updates.put(cx, row, &windowed, new, old, timestamp, record.headers)
+        self.updates.put(cx, row, &windowed, Update { new, old, timestamp, headers: record.headers })
     }
 
     /// Forwards the windows that `close_time` closed since the last time, in order of start, then key.
@@ -99,7 +103,7 @@ where
             return Ok(());
         }
         for (row, found) in self.closed(cx, lower, upper)? {
-            let key = super::rows::Rows::key(&self.updates.table.rows, &row)?;
+            let key = self.updates.table.rows.key(&row)?;
             let change = Change::new(Some(self.updates.table.decode(cx, &found)?), None);
             let result =
                 Record { key: Some(&key), value: Some(&change), timestamp: found.timestamp, headers: record.headers };
@@ -115,7 +119,7 @@ where
         let to = upper.checked_add(1).map(i64::to_be_bytes);
         cx.store(self.updates.table.store).scan(
             &lower.to_be_bytes(),
-            to.as_ref().map(|to| to.as_slice()),
+            to.as_ref().map(<[u8; START_BYTES]>::as_slice),
             false,
             &mut |row, value| {
                 found.push((Bytes::copy_from_slice(row), value));

@@ -74,10 +74,10 @@ impl Topology {
     pub fn external_sinks(&self) -> Vec<Arc<str>> {
         let mut found: Vec<Arc<str>> = Vec::new();
         for node in &self.physical.nodes {
-            if let Role::Sink { topic: SinkTopic::External(topic) } = &node.role {
-                if !found.contains(topic) {
-                    found.push(topic.clone());
-                }
+            if let Role::Sink { topic: SinkTopic::External(topic) } = &node.role
+                && !found.contains(topic)
+            {
+                found.push(topic.clone());
             }
         }
         found

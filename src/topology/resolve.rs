@@ -175,10 +175,10 @@ pub(crate) fn resolve(
         resolved.sub_topologies.push(sub);
     }
     for node in &physical.nodes {
-        if let Role::Sink { topic: SinkTopic::External(topic) } = &node.role {
-            if let Some(count) = external.get(topic) {
-                resolved.partitions.insert(topic.clone(), *count);
-            }
+        if let Role::Sink { topic: SinkTopic::External(topic) } = &node.role
+            && let Some(count) = external.get(topic)
+        {
+            resolved.partitions.insert(topic.clone(), *count);
         }
     }
     resolved.partitions.extend(resolved.internal.iter().map(|t| (t.name.clone(), t.partitions)));
