@@ -8,7 +8,7 @@ use bytes::Bytes;
 use std::ops::ControlFlow;
 
 /// What a backend knows about its own contents; written in one atomic step with the rows it describes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Saved {
     /// Changelog offset from which a restore must read; never above what the rows hold (I2).
     pub position: Offset,
@@ -49,7 +49,7 @@ pub trait Backend: Send + Sync {
     /// When the medium fails.
     fn get(&self, row: &[u8]) -> Result<Option<Bytes>>;
 
-    /// Visits rows with `from <= id < to` (`to` empty: no upper bound), ascending, or descending when `reverse`.
+    /// Visits rows with `from <= id < to` (`to` absent: no upper bound), ascending, or descending when `reverse`.
     ///
     /// # Errors
     /// When the medium fails.

@@ -13,7 +13,15 @@ mod segment;
 mod spec;
 mod store;
 mod table;
+mod views;
 
+#[cfg(feature = "rocksdb")]
+mod rocks;
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod model_tests;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +29,9 @@ pub use backend::{Backend, Batch, Saved};
 pub use flaw::Flaw;
 pub use keys::{split_window_row, window_row};
 pub use memory::MemoryBackend;
+#[cfg(feature = "rocksdb")]
+pub use rocks::RocksRuntime;
 pub use row::{ChangelogSink, Pending, Row};
 pub use spec::{StoreKind, StoreSpec};
 pub use store::Store;
+pub use views::{KeyValueStore, ValueAndTimestamp, WindowStore};

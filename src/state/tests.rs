@@ -7,10 +7,10 @@ use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
 
 const WINDOW: StoreKind = StoreKind::Window { size_ms: 10, retention_ms: 30 };
 
-type Record = (Bytes, Option<Bytes>, Timestamp);
+pub(super) type Record = (Bytes, Option<Bytes>, Timestamp);
 
 #[derive(Default)]
-struct Log(Vec<Record>);
+pub(super) struct Log(pub(super) Vec<Record>);
 
 impl ChangelogSink for Log {
     fn log(&mut self, key: Bytes, value: Option<Bytes>, timestamp: Timestamp) {
@@ -30,12 +30,16 @@ fn spec(kind: StoreKind) -> StoreSpec {
     }
 }
 
-fn store(kind: StoreKind) -> Store {
+pub(super) fn store(kind: StoreKind) -> Store {
     open(kind, &Arc::new(MemoryBackend::simulated_disk()))
 }
 
 fn open(kind: StoreKind, disk: &Arc<MemoryBackend>) -> Store {
-    Store::new(spec(kind), Arc::clone(disk) as Arc<dyn Backend>, disk.saved().unwrap().as_ref(), true)
+    open_over(kind, disk, true)
+}
+
+pub(super) fn open_over(kind: StoreKind, disk: &Arc<MemoryBackend>, deduplicate: bool) -> Store {
+    Store::new(spec(kind), Arc::clone(disk) as Arc<dyn Backend>, disk.saved().unwrap().as_ref(), deduplicate)
 }
 
 fn put(store: &mut Store, row: impl Into<Bytes>, value: &'static str, timestamp: Timestamp) -> bool {
@@ -60,7 +64,7 @@ fn persist(store: &mut Store) -> Batch {
     batch
 }
 
-fn rows(store: &mut Store, from: &[u8], to: Option<&[u8]>, reverse: bool) -> Vec<(Bytes, Bytes)> {
+pub(super) fn rows(store: &mut Store, from: &[u8], to: Option<&[u8]>, reverse: bool) -> Vec<(Bytes, Bytes)> {
     let mut out = Vec::new();
     let mut visit = |id: &[u8], row: Row| {
         out.push((Bytes::copy_from_slice(id), row.value));
