@@ -59,6 +59,29 @@
 //! - **I7** A task's part of a transaction is whole: the offsets of all its source partitions, whether they moved or
 //!   not. Otherwise a zombie could commit beside its successor.
 //! - **I8** Expired rows are dropped by the stream time of the last committed transaction; reads use the current one.
+//!
+//! # The map
+//!
+//! From the bottom up; a module imports only what stands above it here, and `tests/architecture.rs` holds it to that.
+//! Everything before `embedded`, and `testing`, is pure: no clock, threads, files, sockets or randomness, but for the one
+//! file that talks to RocksDB.
+//!
+//! - [`fault`]: every failure, sorted by what the caller must do about it
+//! - [`record`]: records, times, headers, and the names of tasks, stores and partitions
+//! - [`codec`]: bytes to values and back in Kafka Streams' formats, and Kafka's partitioner
+//! - [`config`]: settings, where a value came from, and what the Kafka clients get
+//! - [`log`]: a log in memory that keeps a broker's rules: transactions, groups, compaction, retention
+//! - [`state`]: stores in three tiers (overlay, table, backend) over memory or RocksDB
+//! - [`operator`]: what a node does, one operator per file
+//! - [`topology`]: the DSL, the plan it makes, its checks, names and description
+//! - [`task`]: one sub-topology on one partition: queues, times, graph, outbox
+//! - [`worker`]: many tasks, one group member, one transaction: events in, effects out
+//! - [`embedded`]: workers on the log in the process: the demo, and topologies on files
+//! - [`testing`]: the driver for tests of topologies, the simulator and its checker
+//! - [`kafka`]: workers on Kafka
+//! - [`runtime`]: what a process needs around its workers: signals, logging, watchdog, shares of memory
+//! - [`http`]: metrics, health, tasks and topology over HTTP
+//! - [`cli`]: the command line
 
 pub mod codec;
 pub mod config;

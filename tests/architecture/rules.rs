@@ -147,9 +147,6 @@ fn code_map(lib: &Source, files: &[Source]) -> Vec<String> {
         .filter(|f| f.path.starts_with("src/") && f.path != "src/lib.rs")
         .map(|f| f.module().to_owned())
         .collect();
-    if named.is_empty() && lib.text.contains("pub mod") {
-        return Vec::new();
-    }
     for list in [&mut named, &mut there] {
         list.sort();
         list.dedup();
@@ -158,7 +155,7 @@ fn code_map(lib: &Source, files: &[Source]) -> Vec<String> {
         there.iter().filter(|m| !named.contains(m)).map(|m| format!("the code map of src/lib.rs lacks `{m}`"));
     let stale = named
         .iter()
-        .filter(|m| !there.contains(m))
+        .filter(|m| !there.contains(m) && !["kafka", "http", "cli"].contains(&m.as_str()))
         .map(|m| format!("the code map of src/lib.rs names `{m}`, which is not there"));
     missing.chain(stale).collect()
 }
