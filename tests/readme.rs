@@ -1,4 +1,4 @@
-//! The README's table of settings is the one the program goes by.
+//! What README, image and chart say of settings and files is what the program knows.
 
 use millstream::config::SETTINGS;
 
@@ -28,5 +28,28 @@ fn the_readme_sends_people_to_files_that_are_there() {
     assert!(files.len() >= 3, "links found: {files:?}");
     for file in files {
         assert!(root.join(file).exists(), "{file} is not there");
+    }
+}
+
+#[test]
+fn the_image_and_the_chart_name_settings_that_there_are() {
+    let template = include_str!("../helm/millstream/templates/configmap.yaml");
+    let values = include_str!("../helm/millstream/values.yaml");
+    let quoted =
+        template.lines().filter_map(|line| line.trim().strip_prefix('"')?.split_once("\" =").map(|(name, _)| name));
+    let (_, config) = values.split_once("\nconfig:\n").expect("the chart's settings");
+    let set = config.lines().map_while(|line| line.strip_prefix("  ")?.split_once(':').map(|(name, _)| name));
+    let statefulset = include_str!("../helm/millstream/templates/statefulset.yaml");
+    let variables: Vec<_> = [statefulset, include_str!("../Dockerfile")]
+        .iter()
+        .flat_map(|text| text.split("MILLSTREAM_").skip(1))
+        .map(|rest| rest.split(|c: char| !c.is_ascii_uppercase() && c != '_').next().unwrap_or_default())
+        .filter(|name| !name.is_empty() && *name != "CONFIG")
+        .map(|name| name.to_lowercase().replace('_', "."))
+        .collect();
+    let names: Vec<&str> = quoted.chain(set).chain(variables.iter().map(String::as_str)).collect();
+    assert!(names.len() >= 9, "names found: {names:?}");
+    for name in names {
+        assert!(SETTINGS.iter().any(|s| s.name == name), "`{name}` is no setting");
     }
 }
