@@ -112,3 +112,78 @@ impl<K: 'static, V, VA: 'static, S> Node for Aggregate<K, V, VA, S> {
         self.updates.flush(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        operator::testkit::{Kit, collect, updates},
+        record::{Change, SourceContext},
+    };
+
+    fn sum() -> Arc<impl Step<String, i64, i64>> {
+        let aggregator = |_: &String, v: Option<&i64>, sum: i64| v.filter(|v| **v != 0).map(|v| sum + v);
+        Arc::new(Aggregator { initializer: || 100, aggregator })
+    }
+
+    #[test]
+    fn aggregates_keep_the_greatest_time_and_start_anew_after_a_deletion() {
+        let (child, children) = collect();
+        let node = Aggregate::new(sum(), updates(false, true, children));
+        let (mut kit, key) = (Kit::key_value(), "k".to_owned());
+        for (value, at) in [(1, 9), (2, 5), (0, 6), (3, 1)] {
+            node.process(&mut kit, Record::new(Some(&key), Some(&value), at)).unwrap();
+        }
+        let changes: Vec<_> = child.take().into_iter().map(|(_, change, at)| (change.unwrap(), at)).collect();
+        // As in Kafka Streams the first old value is the initial one.
+        let change = |new, old| Change::new(new, Some(old));
+        let wanted = [
+            (change(Some(101), 100), 9),
+            (change(Some(103), 101), 9),
+            (change(None, 103), 9),
+            (change(Some(103), 100), 1),
+        ];
+        assert_eq!(changes, wanted);
+    }
+
+    #[test]
+    fn null_keys_and_values_are_dropped_and_counted() {
+        let (child, children) = collect();
+        let node = Aggregate::new(sum(), updates(false, false, children));
+        let (mut kit, key) = (Kit::key_value(), "k".to_owned());
+        node.process(&mut kit, Record::new(None, Some(&1), 1)).unwrap();
+        node.process(&mut kit, Record::new(Some(&key), None, 1)).unwrap();
+        assert_eq!(kit.dropped, [Dropped::NullKey, Dropped::NullValue]);
+        assert!(child.take().is_empty());
+    }
+
+    #[test]
+    fn the_cache_forwards_the_last_update_with_its_own_context() {
+        let (child, children) = collect();
+        let node = Aggregate::new(sum(), updates(true, true, children));
+        let (mut kit, key) = (Kit::key_value(), "k".to_owned());
+        for (value, at) in [(1, 9), (2, 5)] {
+            kit.source = Some(SourceContext { topic: "in".into(), partition: 0, offset: at });
+            node.process(&mut kit, Record::new(Some(&key), Some(&value), at)).unwrap();
+        }
+        assert!(child.take().is_empty());
+        kit.source = None;
+        node.flush(&mut kit).unwrap();
+        assert_eq!(child.take(), [(Some(key), Some(Change::new(Some(103), None)), 9)]);
+        node.flush(&mut kit).unwrap();
+        assert!(child.take().is_empty() && kit.source.is_none());
+    }
+
+    #[test]
+    fn a_reducer_takes_the_first_value_as_it_is() {
+        let (child, children) = collect();
+        let reducer = |sum: i64, v: Option<&i64>| v.map(|v| sum - v);
+        let node = Aggregate::new(Arc::new(Reducer { reducer }), updates(false, false, children));
+        let (mut kit, key) = (Kit::key_value(), "k".to_owned());
+        for value in [5, 2] {
+            node.process(&mut kit, Record::new(Some(&key), Some(&value), 1)).unwrap();
+        }
+        let values: Vec<_> = child.take().into_iter().map(|(_, change, _)| change.unwrap().new).collect();
+        assert_eq!(values, [Some(5), Some(3)]);
+    }
+}

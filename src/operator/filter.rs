@@ -39,3 +39,33 @@ impl<K, V> Process<K, V> for KeyFilter<K, V> {
 }
 
 impl<K, V> Node for KeyFilter<K, V> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::testkit::{Kit, collect};
+
+    #[test]
+    fn records_pass_by_the_predicate() {
+        for keep in [true, false] {
+            let (child, children) = collect::<String, i64>();
+            let predicate = Arc::new(|_: Option<&String>, v: Option<&i64>| v.is_some_and(|v| *v > 1));
+            let node = Filter { predicate, keep, children };
+            let mut kit = Kit::key_value();
+            for value in [None, Some(&1), Some(&2)] {
+                node.process(&mut kit, Record::new(None, value, 5)).unwrap();
+            }
+            let passed: Vec<_> = child.take().into_iter().map(|(_, value, _)| value).collect();
+            assert_eq!(passed, if keep { vec![Some(2)] } else { vec![None, Some(1)] });
+        }
+    }
+
+    #[test]
+    fn null_keys_end_before_a_repartition_topic_uncounted() {
+        let (child, children) = collect::<String, i64>();
+        let node = KeyFilter { drop_null_keys: true, children };
+        let mut kit = Kit::key_value();
+        node.process(&mut kit, Record::new(None, Some(&1), 5)).unwrap();
+        assert!(child.take().is_empty() && kit.dropped.is_empty());
+    }
+}

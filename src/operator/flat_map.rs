@@ -31,3 +31,21 @@ where
 }
 
 impl<K, V, K2, V2, F> Node for FlatMap<K, V, K2, V2, F> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::testkit::{Kit, collect};
+
+    #[test]
+    fn each_pair_is_a_record_in_order() {
+        let (child, children) = collect::<i64, i64>();
+        let mapper =
+            |_: Option<&String>, v: Option<&i64>| v.map_or(Vec::new(), |v| vec![(Some(*v), None), (None, Some(*v))]);
+        let node = FlatMap::<String, i64, _, _, _>::new(Arc::new(mapper), children);
+        let mut kit = Kit::key_value();
+        node.process(&mut kit, Record::new(None, None, 5)).unwrap();
+        node.process(&mut kit, Record::new(None, Some(&1), 6)).unwrap();
+        assert_eq!(child.take(), [(Some(1), None, 6), (None, Some(1), 6)]);
+    }
+}

@@ -31,3 +31,19 @@ where
 }
 
 impl<K, V, V2, F> Node for FlatMapValues<K, V, V2, F> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::testkit::{Kit, collect};
+
+    #[test]
+    fn each_value_is_a_record_with_the_key() {
+        let (child, children) = collect::<String, i64>();
+        let mapper = |_: Option<&String>, v: Option<&i64>| 0..*v.unwrap_or(&0);
+        let node = FlatMapValues::<String, i64, _, _>::new(Arc::new(mapper), children);
+        let key = "k".to_owned();
+        node.process(&mut Kit::key_value(), Record::new(Some(&key), Some(&2), 6)).unwrap();
+        assert_eq!(child.take(), [(Some(key.clone()), Some(0), 6), (Some(key), Some(1), 6)]);
+    }
+}

@@ -28,3 +28,18 @@ where
 }
 
 impl<K, V, K2, V2, F> Node for Map<K, V, K2, V2, F> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::testkit::{Kit, collect};
+
+    #[test]
+    fn key_and_value_change_and_time_stays() {
+        let (child, children) = collect::<i64, String>();
+        let mapper = |k: Option<&String>, v: Option<&i64>| (v.copied(), k.cloned());
+        let node = Map::<String, i64, _, _, _>::new(Arc::new(mapper), children);
+        node.process(&mut Kit::key_value(), Record::new(Some(&"a".to_owned()), Some(&1), 5)).unwrap();
+        assert_eq!(child.take(), [(Some(1), Some("a".to_owned()), 5)]);
+    }
+}

@@ -28,3 +28,18 @@ where
 }
 
 impl<K, V, V2, F> Node for MapValues<K, V, V2, F> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::testkit::{Kit, collect};
+
+    #[test]
+    fn null_values_reach_the_mapper() {
+        let (child, children) = collect::<String, bool>();
+        let mapper = |_: Option<&String>, v: Option<&i64>| Some(v.is_none());
+        let node = MapValues::<String, i64, _, _>::new(Arc::new(mapper), children);
+        node.process(&mut Kit::key_value(), Record::new(None, None, 5)).unwrap();
+        assert_eq!(child.take(), [(None, Some(true), 5)]);
+    }
+}

@@ -23,6 +23,8 @@ pub(crate) mod stream_table_join;
 pub(crate) mod table_map;
 pub(crate) mod table_source;
 pub(crate) mod table_store;
+#[cfg(test)]
+mod testkit;
 pub(crate) mod to_stream;
 pub(crate) mod window_aggregate;
 mod windows;

@@ -221,3 +221,85 @@ impl<K, V, K2, V2> Node for UserNode<K, V, K2, V2> {
         self.processor.borrow_mut().close(&mut self.context(cx, now))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        codec::serdes,
+        operator::testkit::{Collect, Kit, collect},
+    };
+    use std::rc::Rc;
+
+    /// Counts by key, and gives the counts when it is punctuated.
+    struct Counter;
+
+    impl Processor<String, i64, String, i64> for Counter {
+        fn init(&mut self, cx: &mut ProcessorContext<'_, String, i64>) -> Result<()> {
+            cx.schedule(Duration::from_millis(10), Punctuation::StreamTime).map(drop)
+        }
+
+        fn process(
+            &mut self,
+            cx: &mut ProcessorContext<'_, String, i64>,
+            record: Record<'_, String, i64>,
+        ) -> Result<()> {
+            let key = record.key.ok_or_else(|| Fault::skip("the key is null"))?;
+            let mut store = cx.store::<String, i64>("counts")?;
+            let count = store.get(key)?.unwrap_or(0) + 1;
+            store.put(key, &count)
+        }
+
+        fn punctuate(
+            &mut self,
+            cx: &mut ProcessorContext<'_, String, i64>,
+            _: ScheduleId,
+            timestamp: Timestamp,
+        ) -> Result<()> {
+            for (key, count) in cx.store::<String, i64>("counts")?.all()? {
+                cx.forward_to("child", Record::new(Some(&key), Some(&count), timestamp))?;
+            }
+            cx.store::<String, i64>("counts")?.delete(&"a".to_owned()).map(drop)
+        }
+    }
+
+    fn counter() -> (UserNode<String, i64, String, i64>, Rc<Collect<String, i64>>) {
+        let (child, children) = collect();
+        let types: Arc<dyn Any + Send + Sync> = Arc::new(StoreTypes { key: serdes::string(), value: serdes::i64() });
+        let around = Surroundings {
+            name: "counter".into(),
+            node: 3,
+            child_names: vec!["child".into()],
+            children,
+            stores: BTreeMap::from([("counts".into(), (StoreIx(0), types))]),
+        };
+        (UserNode { processor: RefCell::new(Box::new(Counter)), around }, child)
+    }
+
+    #[test]
+    fn processors_keep_rows_and_forward_on_schedule() {
+        let ((node, child), mut kit) = (counter(), Kit::key_value());
+        node.init(&mut kit).unwrap();
+        assert_eq!(kit.schedules, [(3, 10, Punctuation::StreamTime)]);
+        for key in ["b", "a", "b"] {
+            node.process(&mut kit, Record::new(Some(&key.to_owned()), None, 5)).unwrap();
+        }
+        for at in [10, 20] {
+            node.punctuate(&mut kit, ScheduleId(0), at).unwrap();
+        }
+        let row = |key: &str, count, at| (Some(key.to_owned()), Some(count), at);
+        assert_eq!(child.take(), [row("a", 1, 10), row("b", 2, 10), row("b", 2, 20)]);
+    }
+
+    #[test]
+    fn mistakes_name_the_processor() {
+        let ((node, _), mut kit) = (counter(), Kit::key_value());
+        let fault = node.process(&mut kit, Record::new(None, None, 5)).unwrap_err();
+        assert_eq!(fault.to_string(), "the key is null (processor counter)");
+        let mut cx = node.context(&mut kit, 0);
+        assert!(cx.store::<String, i64>("other").err().unwrap().to_string().contains("not connected"));
+        assert!(cx.store::<String, String>("counts").err().unwrap().to_string().contains("does not hold"));
+        let fault = cx.forward_to("nobody", Record::new(None, None, 5)).unwrap_err();
+        assert_eq!(fault.to_string(), "there is no child `nobody` (processor counter): its children are child");
+    }
+}

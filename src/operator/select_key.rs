@@ -28,3 +28,18 @@ where
 }
 
 impl<K, V, K2, F> Node for SelectKey<K, V, K2, F> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::testkit::{Kit, collect};
+
+    #[test]
+    fn the_key_changes_and_the_value_stays() {
+        let (child, children) = collect::<i64, i64>();
+        let node =
+            SelectKey::<String, i64, _, _>::new(Arc::new(|_: Option<&String>, v: Option<&i64>| v.copied()), children);
+        node.process(&mut Kit::key_value(), Record::new(None, Some(&1), 5)).unwrap();
+        assert_eq!(child.take(), [(Some(1), Some(1), 5)]);
+    }
+}

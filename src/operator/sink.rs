@@ -95,3 +95,67 @@ impl<K: 'static, V: 'static> Process<K, V> for Sink<K, V> {
 }
 
 impl<K, V> Node for Sink<K, V> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{codec::serdes, operator::testkit::Kit, record::Windowed};
+
+    fn sink(topic: Topic<String, i64>, partitioner: Option<Arc<StreamPartitioner<String, i64>>>) -> Sink<String, i64> {
+        let (key, value) = (serdes::string(), serdes::i64());
+        Sink { name: "sink".into(), topic, key, value, partitioner, by_inner_key: true }
+    }
+
+    fn send(sink: &Sink<String, i64>) -> (Kit, Result<()>) {
+        let (mut kit, key) = (Kit::key_value(), "abc".to_owned());
+        let result = sink.process(&mut kit, Record::new(Some(&key), Some(&1), 5));
+        (kit, result)
+    }
+
+    fn partitions(kit: &Kit) -> Vec<i32> {
+        kit.sent.iter().map(|r| r.partition).collect()
+    }
+
+    #[test]
+    fn a_partitioner_may_choose_any_number_of_partitions() {
+        for (route, wanted) in [
+            (Route::Default, vec![3]),
+            (Route::To(1), vec![1]),
+            (Route::Many(vec![0, 2]), vec![0, 2]),
+            (Route::Drop, vec![]),
+        ] {
+            let choose: Arc<StreamPartitioner<String, i64>> = Arc::new(move |_, _, _, _| route.clone());
+            let (kit, result) = send(&sink(Topic::Fixed("out".into()), Some(choose)));
+            result.unwrap();
+            assert_eq!(partitions(&kit), wanted);
+        }
+        let choose: Arc<StreamPartitioner<String, i64>> = Arc::new(|_, _, _, partitions| Route::To(partitions));
+        let fault = send(&sink(Topic::Fixed("out".into()), Some(choose))).1.unwrap_err();
+        assert_eq!(fault.to_string(), "the partitioner chose partition 4 of 4 (sink sink, topic out)");
+    }
+
+    #[test]
+    fn the_topic_may_depend_on_the_record() {
+        let (kit, _) = send(&sink(Topic::Dynamic(Arc::new(|key, _| format!("to-{}", key.unwrap()))), None));
+        assert_eq!(&*kit.sent[0].topic, "to-abc");
+        assert!(send(&sink(Topic::Fixed("unknown".into()), None)).1.is_err());
+    }
+
+    #[test]
+    fn a_windowed_key_is_partitioned_by_its_inner_key() {
+        for (by_inner_key, wanted) in [(true, 3), (false, 11 % 4)] {
+            let node: Sink<Windowed<String>, i64> = Sink {
+                name: "sink".into(),
+                topic: Topic::Fixed("out".into()),
+                key: serdes::windowed(serdes::string(), 10),
+                value: serdes::i64(),
+                partitioner: None,
+                by_inner_key,
+            };
+            let mut kit = Kit::key_value();
+            let key = Windowed::new("abc".to_owned(), 0, 10);
+            node.process(&mut kit, Record::new(Some(&key), Some(&1), 5)).unwrap();
+            assert_eq!(partitions(&kit), [wanted]);
+        }
+    }
+}

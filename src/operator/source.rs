@@ -85,3 +85,46 @@ impl<K: 'static, V: 'static> Source for SourceNode<K, V> {
 }
 
 impl<K, V> Node for SourceNode<K, V> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        codec::serdes,
+        fault::Remedy,
+        operator::testkit::{Kit, collect},
+        record::Headers,
+    };
+
+    fn raw(value: &'static [u8], timestamp: Timestamp) -> RawRecord {
+        RawRecord { offset: 7, timestamp, key: None, value: Some(value.into()), headers: Headers::new() }
+    }
+
+    fn source(extractor: Extractor<String, i64>, on_error: OnDecodeError) -> SourceNode<String, i64> {
+        let (key, value, children) = (serdes::string(), serdes::i64(), collect().1);
+        SourceNode { name: "source".into(), key, value, extractor, on_error, children }
+    }
+
+    #[test]
+    fn bytes_that_are_no_value_stop_or_are_counted() {
+        let mut kit = Kit::key_value();
+        let fault =
+            source(Extractor::FailOnInvalid, OnDecodeError::Fail).process(&mut kit, &raw(b"x", 1), 1).unwrap_err();
+        assert_eq!(fault.remedy, Remedy::Stop);
+        assert!(fault.what().starts_with("the value of the record at offset 7 can't be read"), "{fault}");
+        source(Extractor::FailOnInvalid, OnDecodeError::Continue).process(&mut kit, &raw(b"x", 1), 1).unwrap();
+        assert_eq!(kit.dropped, [Dropped::Deserialization]);
+    }
+
+    #[test]
+    fn extractors_differ_in_what_they_do_with_negative_timestamps() {
+        let time = |extractor, partition_time| {
+            source(extractor, OnDecodeError::Fail).timestamp("in", &raw(b"\0\0\0\0\0\0\0\x09", -1), partition_time)
+        };
+        assert!(time(Extractor::FailOnInvalid, 5).is_err());
+        assert_eq!(time(Extractor::SkipInvalid, 5), Ok(-1));
+        assert_eq!(time(Extractor::PartitionTime, 5), Ok(5));
+        assert!(time(Extractor::PartitionTime, -1).is_err());
+        assert_eq!(time(Extractor::Function(Arc::new(|_, v, _, _| *v.unwrap())), 5), Ok(9));
+    }
+}

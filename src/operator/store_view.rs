@@ -105,3 +105,25 @@ impl<'a, K: 'static, V: 'static> KeyValueStore<'a, K, V> {
         rows.into_iter().map(|(id, row)| Ok((self.key.decode(&id)?, self.value.decode(&row.value)?))).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{codec::serdes, operator::testkit::Kit};
+
+    #[test]
+    fn rows_are_read_and_written_in_key_order() {
+        let (mut kit, key, value) = (Kit::key_value(), serdes::string(), serdes::i64());
+        let mut store = KeyValueStore::new(&mut kit.store, &key, &value, 7);
+        let name = str::to_owned;
+        for (n, k) in ["c", "a", "b", "ba"].into_iter().enumerate() {
+            store.put(&name(k), &(n as i64)).unwrap();
+        }
+        assert_eq!(store.put_if_absent(&name("a"), &9).unwrap(), Some(1));
+        assert_eq!(store.delete(&name("c")).unwrap(), Some(0));
+        assert_eq!(store.get(&name("c")).unwrap(), None);
+        assert_eq!(store.get_with_timestamp(&name("a")).unwrap(), Some((1, 7)));
+        assert_eq!(store.all().unwrap(), [(name("a"), 1), (name("b"), 2), (name("ba"), 3)]);
+        assert_eq!(store.range(&name("a"), &name("b")).unwrap(), [(name("a"), 1), (name("b"), 2)]);
+    }
+}

@@ -40,3 +40,44 @@ where
 }
 
 impl<K, V, VT, V2, F> Node for StreamTableJoin<K, V, VT, V2, F> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::{
+        aggregate::{Aggregate, Reducer},
+        testkit::{Kit, collect, updates},
+    };
+
+    #[test]
+    fn only_a_left_join_keeps_records_without_a_partner() {
+        for left in [true, false] {
+            let (child, children) = collect::<String, String>();
+            let (_, rows) = collect();
+            let rows = updates(false, false, rows);
+            let node: StreamTableJoin<String, String, i64, String, _> = StreamTableJoin {
+                table: Rc::new(rows.table.clone()),
+                joiner: Arc::new(|_: Option<&String>, v: &String, row: Option<&i64>| Some(format!("{v}{row:?}"))),
+                left,
+                children,
+                takes: PhantomData,
+            };
+            let last = |_: i64, v: Option<&i64>| v.copied();
+            let table = Aggregate::new(Arc::new(Reducer { reducer: last }), rows);
+            let (mut kit, known, other, value) = (Kit::key_value(), "a".to_owned(), "b".to_owned(), "v".to_owned());
+            table.process(&mut kit, Record::new(Some(&known), Some(&7), 1)).unwrap();
+            for key in [Some(&known), Some(&other), None] {
+                node.process(&mut kit, Record::new(key, Some(&value), 5)).unwrap();
+            }
+            node.process(&mut kit, Record::new(Some(&known), None, 5)).unwrap();
+            let values: Vec<_> = child.take().into_iter().map(|(_, value, _)| value.unwrap()).collect();
+            if left {
+                assert_eq!(values, ["vSome(7)", "vNone", "vNone"]);
+                assert_eq!(kit.dropped, [Dropped::NullValue]);
+            } else {
+                assert_eq!(values, ["vSome(7)"]);
+                assert_eq!(kit.dropped, [Dropped::NullKey, Dropped::NullValue]);
+            }
+        }
+    }
+}

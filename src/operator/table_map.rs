@@ -72,3 +72,36 @@ impl<K: 'static, V, V2: 'static, R: Rows<K>, F> Node for TableMap<K, V, V2, R, F
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::{
+        rows::KeyRows,
+        testkit::{Kit, collect},
+    };
+
+    #[test]
+    fn a_filter_deletes_rows_that_no_longer_pass() {
+        for sends_old in [true, false] {
+            let (child, children) = collect::<String, Change<i64>>();
+            let node: TableMap<String, i64, i64, KeyRows<String>, _> = TableMap {
+                compute: Arc::new(|_: &String, v: &i64| (*v > 1).then_some(*v)),
+                output: Output::Passing(children, sends_old),
+                skips_nothing: true,
+                takes: PhantomData,
+            };
+            let (mut kit, key) = (Kit::key_value(), "k".to_owned());
+            for (new, old) in [(Some(1), None), (Some(2), Some(1)), (Some(0), Some(2))] {
+                node.process(&mut kit, Record::new(Some(&key), Some(&Change::new(new, old)), 5)).unwrap();
+            }
+            let changes: Vec<_> = child.take().into_iter().map(|(_, change, _)| change.unwrap()).collect();
+            let wanted = if sends_old {
+                vec![Change::new(Some(2), None), Change::new(None, Some(2))]
+            } else {
+                vec![Change::new(None, None), Change::new(Some(2), None), Change::new(None, None)]
+            };
+            assert_eq!(changes, wanted);
+        }
+    }
+}

@@ -51,3 +51,24 @@ impl<K: 'static, V: 'static> Node for TableSource<K, V> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::testkit::{Kit, collect, updates};
+
+    #[test]
+    fn rows_come_and_go() {
+        let (child, children) = collect();
+        let node = TableSource::Stored(updates(false, true, children));
+        let (mut kit, key) = (Kit::key_value(), "k".to_owned());
+        for value in [Some(&1), Some(&2), None] {
+            node.process(&mut kit, Record::new(Some(&key), value, 5)).unwrap();
+        }
+        node.process(&mut kit, Record::new(None, Some(&3), 5)).unwrap();
+        let changes: Vec<_> = child.take().into_iter().map(|(_, change, _)| change.unwrap()).collect();
+        let wanted = [Change::new(Some(1), None), Change::new(Some(2), Some(1)), Change::new(None, Some(2))];
+        assert_eq!(changes, wanted);
+        assert_eq!(kit.dropped, [Dropped::NullKey]);
+    }
+}

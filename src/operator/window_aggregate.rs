@@ -135,3 +135,73 @@ impl<K: 'static, V, VA: 'static, S> Node for WindowAggregate<K, V, VA, S> {
         self.updates.flush(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        operator::{
+            aggregate::Aggregator,
+            testkit::{Collect, Kit, collect, windowed_updates},
+        },
+        state::StoreKind,
+    };
+    use std::{rc::Rc, time::Duration};
+
+    type Child = Rc<Collect<Windowed<String>, Change<i64>>>;
+
+    /// Counts in windows of 10 ms with a grace of 5 ms, started every `advance` ms.
+    fn count(advance: u64, on_close: bool) -> (impl Process<String, i64>, Child, Kit) {
+        let (child, children) = collect();
+        let ms = Duration::from_millis;
+        let counter = Aggregator { initializer: || 0, aggregator: |_: &String, _: Option<&i64>, n: i64| Some(n + 1) };
+        let node = WindowAggregate {
+            windows: TimeWindows::of_size_and_grace(ms(10), ms(5)).advance_by(ms(advance)),
+            step: Arc::new(counter),
+            updates: windowed_updates(10, children),
+            stream_time: TimeSlot(0),
+            emitted: on_close.then_some(TimeSlot(1)),
+            takes: PhantomData,
+        };
+        (node, child, Kit::new(StoreKind::Window { size_ms: 10, retention_ms: 1_000 }))
+    }
+
+    fn starts(child: &Child) -> Vec<(Timestamp, Option<i64>)> {
+        child.take().into_iter().map(|(key, change, _)| (key.unwrap().start, change.unwrap().new)).collect()
+    }
+
+    #[test]
+    fn a_record_is_late_for_a_window_that_ended_before_stream_time_and_grace() {
+        let (node, child, mut kit) = count(5, false);
+        let key = "k".to_owned();
+        for at in [12, 21, 11] {
+            node.process(&mut kit, Record::new(Some(&key), None, at)).unwrap();
+        }
+        // 11 lies in [5, 15) and [10, 20); stream time 21 closed what ends by 16.
+        let wanted = [(5, Some(1)), (10, Some(1)), (15, Some(1)), (20, Some(1)), (10, Some(2))];
+        assert_eq!(starts(&child), wanted);
+        assert_eq!(kit.dropped, [Dropped::Late]);
+    }
+
+    #[test]
+    fn a_null_key_is_dropped_before_time_moves() {
+        let (node, _, mut kit) = count(10, false);
+        node.process(&mut kit, Record::new(None, Some(&1), 500)).unwrap();
+        assert_eq!((kit.dropped.as_slice(), kit.times[0]), ([Dropped::NullKey].as_slice(), -1));
+    }
+
+    #[test]
+    fn windows_are_emitted_once_when_they_close() {
+        let (node, child, mut kit) = count(10, true);
+        let key = "k".to_owned();
+        for at in [1, 12, 14] {
+            node.process(&mut kit, Record::new(Some(&key), None, at)).unwrap();
+        }
+        assert!(child.take().is_empty());
+        node.process(&mut kit, Record::new(Some(&key), None, 15)).unwrap();
+        assert_eq!(starts(&child), [(0, Some(1))]);
+        node.process(&mut kit, Record::new(Some(&key), None, 40)).unwrap();
+        assert_eq!(starts(&child), [(10, Some(3))]);
+        assert_eq!(kit.times[1], 35);
+    }
+}
