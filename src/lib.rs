@@ -83,6 +83,7 @@
 //! - [`http`]: metrics, health, tasks and topology over HTTP
 //! - [`cli`]: the command line
 
+pub mod cli;
 pub mod codec;
 pub mod config;
 pub mod embedded;
