@@ -1,1 +1,48 @@
-//! y
+//! Topologies that run by name. A program of your own needs no more than this: a catalogue and five lines of `main`.
+
+mod bench;
+mod channel_stats;
+mod flights;
+mod revenue;
+#[cfg(test)]
+mod testing;
+mod word_count;
+
+use millstream::cli::Catalogue;
+
+/// Every topology of this package.
+pub fn catalogue() -> Catalogue {
+    Catalogue::new([
+        word_count::ENTRY,
+        channel_stats::ENTRY,
+        revenue::ENTRY,
+        flights::ENTRY,
+        bench::WINDOW_COUNT,
+        bench::WINDOW_SUM,
+        bench::REPARTITION_COUNT,
+        bench::PASSTHROUGH,
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use millstream::cli::Params;
+
+    #[test]
+    fn every_topology_builds_and_names_its_topics() {
+        for entry in super::catalogue().entries() {
+            let topology = (entry.build)(&Params::defaults(entry)).unwrap();
+            let mut sources: Vec<_> = topology.external_sources().iter().map(|t| t.to_string()).collect();
+            let mut sinks: Vec<_> = topology.external_sinks().iter().map(|t| t.to_string()).collect();
+            sources.sort();
+            sinks.sort();
+            let names = |topics: &[millstream::cli::Topic]| {
+                let mut names: Vec<_> = topics.iter().map(|t| t.name.to_owned()).collect();
+                names.sort();
+                names
+            };
+            assert_eq!(sources, names(entry.inputs), "{}", entry.name);
+            assert_eq!(sinks, names(entry.outputs), "{}", entry.name);
+        }
+    }
+}

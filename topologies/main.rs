@@ -1,1 +1,5 @@
-fn main() {}
+//! The worker.
+
+fn main() -> std::process::ExitCode {
+    millstream::cli::main(topologies::catalogue())
+}

@@ -1,6 +1,7 @@
 //! Log lines on standard error.
 
 use crate::fault::{Fault, Result};
+use std::io::IsTerminal;
 use tracing_subscriber::{EnvFilter, fmt};
 
 /// Form of log lines.
@@ -21,7 +22,8 @@ pub fn logging(format: LogFormat, filter: &str) -> Result<()> {
         Fault::stop(format!("setting `log.level`: `{filter}` is no log filter: {e}"))
             .hint("write a level (error, warn, info, debug, trace) or directives such as `info,millstream=debug`")
     })?;
-    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let lines = fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     // An error means that logging is set up already.
     let _ = match format {
         LogFormat::Text => lines.with_target(false).compact().try_init(),

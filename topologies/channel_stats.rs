@@ -1,0 +1,81 @@
+//! `channel-stats`: chat messages per channel in windows of ten minutes.
+
+use millstream::{
+    cli::{Entry, Format, Params, Topic},
+    codec::serdes,
+    fault::Result,
+    operator::TimeWindows,
+    topology::{Consumed, Grouped, Materialized, Produced, StreamsBuilder, Topology},
+};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+const WINDOW: Duration = Duration::from_secs(600);
+const WINDOW_MS: i64 = 600_000;
+const GRACE: Duration = Duration::from_secs(60);
+
+pub const ENTRY: Entry = Entry {
+    name: "channel-stats",
+    about: "chat messages per channel in 10-minute windows",
+    inputs: &[Topic::new("chat", Format::String, Format::Json)],
+    outputs: &[Topic::new("channel-stats", Format::Windowed { size_ms: WINDOW_MS }, Format::Long)],
+    build,
+};
+
+/// A chat message; `ts` is its event time in milliseconds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Message {
+    channel: String,
+    user: String,
+    text: String,
+    ts: i64,
+}
+
+fn build(params: &Params) -> Result<Topology> {
+    let builder = StreamsBuilder::new();
+    let message = serdes::json::<Message>();
+    let consumed = Consumed::with(serdes::string(), message.clone())
+        .timestamp_extractor(|_, message, broker, _| message.map_or(broker, |m: &Message| m.ts));
+    builder
+        .stream_with(params.input(0), consumed)
+        .group_by_with(
+            |_, message| message.map(|m: &Message| m.channel.clone()),
+            Grouped::with(serdes::string(), message).name("by-channel"),
+        )
+        .windowed_by(TimeWindows::of_size_and_grace(WINDOW, GRACE))
+        .count_with(Materialized::as_store("messages-per-channel"))
+        .to_stream()
+        .to_with(params.output(0), Produced::with(serdes::windowed(serdes::string(), WINDOW_MS), serdes::i64()));
+    builder.build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{last, run};
+    use serde_json::json;
+
+    fn message(channel: &str, ts: i64) -> String {
+        format!("{{\"channel\":\"{channel}\",\"user\":\"u\",\"text\":\"t\",\"ts\":{ts}}}\n")
+    }
+
+    #[test]
+    fn counts_per_channel_and_window_by_event_time() {
+        let lines = [
+            message("a", 0),
+            message("b", 599_999),
+            message("a", 600_000),
+            message("a", 1_000),   // late, within grace
+            message("a", 700_000), // closes the first window
+            message("a", 2_000),   // too late
+        ]
+        .concat();
+        let counts = last(&run(&ENTRY, &[&lines]));
+        let window =
+            |channel: &str, start: i64| json!({"key": channel, "start": start, "end": start + WINDOW_MS}).to_string();
+        assert_eq!(counts.len(), 3);
+        assert_eq!(counts[&window("a", 0)], json!(2));
+        assert_eq!(counts[&window("b", 0)], json!(1));
+        assert_eq!(counts[&window("a", 600_000)], json!(2));
+    }
+}
