@@ -263,7 +263,9 @@ mod tests {
         }
     }
 
-    fn counter() -> (UserNode<String, i64, String, i64>, Rc<Collect<String, i64>>) {
+    type CounterNode = UserNode<String, i64, String, i64>;
+
+    fn counter() -> (CounterNode, Rc<Collect<String, i64>>) {
         let (child, children) = collect();
         let types: Arc<dyn Any + Send + Sync> = Arc::new(StoreTypes { key: serdes::string(), value: serdes::i64() });
         let around = Surroundings {

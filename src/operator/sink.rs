@@ -30,8 +30,13 @@ pub type TopicNameExtractor<K, V> = dyn Fn(Option<&K>, Option<&V>) -> String + S
 
 /// Where a sink writes.
 pub(crate) enum Topic<K, V> {
-    /// Always there; the full name.
-    Fixed(Arc<str>),
+    /// One topic for all records.
+    Fixed {
+        /// Full name.
+        topic: Arc<str>,
+        /// Partition count, where it is known when the task is built.
+        partitions: Option<i32>,
+    },
     /// By a function of the record.
     Dynamic(Arc<TopicNameExtractor<K, V>>),
 }
@@ -59,11 +64,11 @@ impl<K: 'static, V: 'static> Sink<K, V> {
 
 impl<K: 'static, V: 'static> Process<K, V> for Sink<K, V> {
     fn process(&self, cx: &mut dyn Context, record: Record<'_, K, V>) -> Result<()> {
-        let topic: Arc<str> = match &self.topic {
-            Topic::Fixed(topic) => topic.clone(),
-            Topic::Dynamic(choose) => choose(record.key, record.value).into(),
+        let (topic, known) = match &self.topic {
+            Topic::Fixed { topic, partitions } => (topic.clone(), *partitions),
+            Topic::Dynamic(choose) => (choose(record.key, record.value).into(), None),
         };
-        let partitions = cx.partitions(&topic)?;
+        let partitions = known.map_or_else(|| cx.partitions(&topic), Ok)?;
         let key = record.key.map(|k| self.key.to_bytes(k)).transpose().map_err(|f| self.refuse(f, &topic))?;
         let value = record.value.map(|v| self.value.to_bytes(v)).transpose().map_err(|f| self.refuse(f, &topic))?;
         let send = |cx: &mut dyn Context, partition: i32, key: Option<Bytes>, value: Option<Bytes>| {
@@ -101,6 +106,10 @@ mod tests {
     use super::*;
     use crate::{codec::serdes, operator::testkit::Kit, record::Windowed};
 
+    fn fixed<K, V>(topic: &str) -> Topic<K, V> {
+        Topic::Fixed { topic: topic.into(), partitions: None }
+    }
+
     fn sink(topic: Topic<String, i64>, partitioner: Option<Arc<StreamPartitioner<String, i64>>>) -> Sink<String, i64> {
         let (key, value) = (serdes::string(), serdes::i64());
         Sink { name: "sink".into(), topic, key, value, partitioner, by_inner_key: true }
@@ -125,12 +134,12 @@ mod tests {
             (Route::Drop, vec![]),
         ] {
             let choose: Arc<StreamPartitioner<String, i64>> = Arc::new(move |_, _, _, _| route.clone());
-            let (kit, result) = send(&sink(Topic::Fixed("out".into()), Some(choose)));
+            let (kit, result) = send(&sink(fixed("out"), Some(choose)));
             result.unwrap();
             assert_eq!(partitions(&kit), wanted);
         }
         let choose: Arc<StreamPartitioner<String, i64>> = Arc::new(|_, _, _, partitions| Route::To(partitions));
-        let fault = send(&sink(Topic::Fixed("out".into()), Some(choose))).1.unwrap_err();
+        let fault = send(&sink(fixed("out"), Some(choose))).1.unwrap_err();
         assert_eq!(fault.to_string(), "the partitioner chose partition 4 of 4 (sink sink, topic out)");
     }
 
@@ -138,7 +147,7 @@ mod tests {
     fn the_topic_may_depend_on_the_record() {
         let (kit, _) = send(&sink(Topic::Dynamic(Arc::new(|key, _| format!("to-{}", key.unwrap()))), None));
         assert_eq!(&*kit.sent[0].topic, "to-abc");
-        assert!(send(&sink(Topic::Fixed("unknown".into()), None)).1.is_err());
+        assert!(send(&sink(fixed("unknown"), None)).1.is_err());
     }
 
     #[test]
@@ -146,7 +155,7 @@ mod tests {
         for (by_inner_key, wanted) in [(true, 3), (false, 11 % 4)] {
             let node: Sink<Windowed<String>, i64> = Sink {
                 name: "sink".into(),
-                topic: Topic::Fixed("out".into()),
+                topic: fixed("out"),
                 key: serdes::windowed(serdes::string(), 10),
                 value: serdes::i64(),
                 partitioner: None,

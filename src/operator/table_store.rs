@@ -71,8 +71,19 @@ pub(crate) struct Updates<K, V, R> {
 }
 
 impl<K: 'static, V: 'static, R: Rows<K>> Updates<K, V, R> {
-    /// Writes `new` to `row` and forwards the change unless the cache holds it back.
+    /// Writes a row and forwards the change unless the cache holds it back.
     pub fn put(&self, cx: &mut dyn Context, row: Bytes, key: &K, update: Update<'_, V>) -> Result<()> {
+        let Update { timestamp, headers, .. } = update;
+        match self.write(cx, row, update)? {
+            Some(change) => {
+                self.children.forward(cx, Record { key: Some(key), value: Some(&change), timestamp, headers })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Writes a row and gives the change to forward, unless the cache holds it back.
+    pub fn write(&self, cx: &mut dyn Context, row: Bytes, update: Update<'_, V>) -> Result<Option<Change<V>>> {
         let Update { new, old, timestamp, headers } = update;
         let bytes = new.as_ref().map(|v| self.table.values.to_bytes(v)).transpose()?;
         if self.cached {
@@ -81,14 +92,13 @@ impl<K: 'static, V: 'static, R: Rows<K>> Updates<K, V, R> {
             if !kept {
                 cx.dropped(Dropped::Expired);
             }
-            return Ok(());
+            return Ok(None);
         }
         if !cx.store(self.table.store).put(row, bytes, timestamp)? {
             cx.dropped(Dropped::Expired);
-            return Ok(());
+            return Ok(None);
         }
-        let change = Change::new(new, if self.sends_old { old } else { None });
-        self.children.forward(cx, Record { key: Some(key), value: Some(&change), timestamp, headers })
+        Ok(Some(Change::new(new, if self.sends_old { old } else { None })))
     }
 
     /// Forwards what the cache held back, each with the record context of its last update (P-62).

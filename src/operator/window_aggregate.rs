@@ -73,15 +73,14 @@ where
         let forwards = !self.updates.cached && self.emitted.is_none();
         let keep_old = forwards && self.updates.sends_old;
         let (new, timestamp, old) = step(&*self.step, at.key, record.value, found, record.timestamp, keep_old);
+        let update = Update { new, old, timestamp, headers: record.headers };
+        let Some(change) = self.updates.write(cx, row, update)? else { return Ok(()) };
         if self.emitted.is_some() {
-            let bytes = new.as_ref().map(|v| self.updates.table.values.to_bytes(v)).transpose()?;
-            if !cx.store(self.updates.table.store).put(row, bytes, timestamp)? {
-                cx.dropped(Dropped::Expired);
-            }
             return Ok(());
         }
-        let windowed = Windowed::new(at.key.clone(), at.start, at.end);
-        self.updates.put(cx, row, &windowed, Update { new, old, timestamp, headers: record.headers })
+        let key = Windowed::new(at.key.clone(), at.start, at.end);
+        let result = Record { key: Some(&key), value: Some(&change), timestamp, headers: record.headers };
+        self.updates.children.forward(cx, result)
     }
 
     /// Forwards the windows that `close_time` closed since the last time, in order of start, then key.

@@ -2,9 +2,9 @@
 
 use crate::{
     fault::{Fault, Result},
-    operator::{Children, Edge, Node, Process, Source, TimeSlot},
+    operator::{Children, Edge, Node, Process, Source, TimeSlot, sink::Topic},
     record::StoreIx,
-    topology::{FlushPoint, plan::StoreTypes},
+    topology::{FlushPoint, Resolved, plan::StoreTypes},
 };
 use std::{any::Any, collections::BTreeMap, rc::Rc, sync::Arc};
 
@@ -60,8 +60,8 @@ pub(crate) struct Assembly<'a> {
     pub times: &'a mut Vec<Arc<str>>,
     /// Caches so far.
     pub flush: &'a mut Vec<FlushPoint>,
-    /// The application's id, the prefix of internal topics.
-    pub application_id: &'a str,
+    /// Topics of the application.
+    pub resolved: &'a Resolved,
 }
 
 impl Assembly<'_> {
@@ -117,6 +117,12 @@ impl Assembly<'_> {
 
     /// Full name of an internal topic.
     pub fn internal_topic(&self, name: &str) -> Arc<str> {
-        format!("{}-{name}", self.application_id).into()
+        format!("{}-{name}", self.resolved.application_id).into()
+    }
+
+    /// The one topic of a sink, with its partition count if the topic is known.
+    pub fn fixed_topic<K, V>(&self, topic: Arc<str>) -> Topic<K, V> {
+        let partitions = self.resolved.partitions.get(&topic).copied();
+        Topic::Fixed { topic, partitions }
     }
 }

@@ -75,7 +75,7 @@ pub(super) fn build(physical: &Physical, sub_topology: u32, resolved: &Resolved)
             types: &physical.types,
             times: &mut times,
             flush: &mut flush,
-            application_id: &resolved.application_id,
+            resolved,
         };
         let built = (node.factory)(&mut assembly)?;
         let edge = built.edge.map(Rc::from);

@@ -36,6 +36,8 @@ pub use stream::KStream;
 pub use table::KTable;
 pub use windowed::TimeWindowedKStream;
 
+pub use crate::operator::{EmitStrategy, Processor, ProcessorContext, Punctuation, TimeWindows};
+
 use crate::fault::Result;
 use physical::{Physical, Role};
 use plan::{Plan, SinkTopic};

@@ -74,7 +74,7 @@ pub(super) fn repartition_plan<K: 'static, V: 'static>(
         factory: Arc::new(move |asm: &mut Assembly<'_>| {
             Ok(Built::node(Sink {
                 name: asm.name.clone(),
-                topic: Topic::Fixed(asm.internal_topic(&name)),
+                topic: asm.fixed_topic(asm.internal_topic(&name)),
                 key: k.get()?,
                 value: v.get()?,
                 partitioner: partitioner.clone(),
@@ -113,7 +113,7 @@ impl<K: 'static, V: 'static> KStream<K, V> {
         self.plan.borrow_mut().check_name(topic);
         let fixed: Arc<str> = topic.into();
         let name = fixed.clone();
-        self.sink(SinkTopic::External(fixed), move || Topic::Fixed(name.clone()), produced);
+        self.sink(SinkTopic::External(fixed), move |asm| asm.fixed_topic(name.clone()), produced);
     }
 
     /// Writes each record to the topic that `choose` names.
@@ -130,13 +130,13 @@ impl<K: 'static, V: 'static> KStream<K, V> {
         F: Fn(Option<&K>, Option<&V>) -> String + Send + Sync + 'static,
     {
         let choose: Arc<TopicNameExtractor<K, V>> = Arc::new(choose);
-        self.sink(SinkTopic::Dynamic("topic_expr".into()), move || Topic::Dynamic(choose.clone()), produced);
+        self.sink(SinkTopic::Dynamic("topic_expr".into()), move |_| Topic::Dynamic(choose.clone()), produced);
     }
 
     fn sink(
         &self,
         topic: SinkTopic,
-        running: impl Fn() -> Topic<K, V> + Send + Sync + 'static,
+        running: impl Fn(&Assembly<'_>) -> Topic<K, V> + Send + Sync + 'static,
         produced: Produced<K, V>,
     ) {
         let plan = &mut *self.plan.borrow_mut();
@@ -150,7 +150,7 @@ impl<K: 'static, V: 'static> KStream<K, V> {
             factory: Arc::new(move |asm: &mut Assembly<'_>| {
                 Ok(Built::node(Sink {
                     name: asm.name.clone(),
-                    topic: running(),
+                    topic: running(asm),
                     key: key.get()?,
                     value: value.get()?,
                     partitioner: partitioner.clone(),

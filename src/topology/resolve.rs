@@ -129,6 +129,9 @@ pub(crate) fn resolve(
     external: &BTreeMap<Arc<str>, i32>,
 ) -> Result<Resolved> {
     super::plan::check_name(application_id).map_err(|fault| fault.at("application.id"))?;
+    if physical.nodes.is_empty() {
+        return Err(Fault::stop("the topology is empty").hint("read at least one topic with StreamsBuilder::stream"));
+    }
     let mut counts = Counts { physical, known: BTreeMap::new() };
     for node in &physical.nodes {
         if let Role::Source { topics, internal: false, .. } = &node.role {

@@ -140,6 +140,9 @@ fn records_are_those_of_kafka_streams() {
     let (mut wrong, mut right) = (Vec::new(), 0);
     for (name, scenario, expected) in scenarios() {
         let Ok(topology) = build::build(&scenario).build() else { continue };
+        if topology.external_sources().is_empty() {
+            continue;
+        }
         let (written, dropped, end) = run(&topology, &scenario);
         let mut differences = Vec::new();
         let wanted = expected_outputs(&expected);
