@@ -54,7 +54,7 @@ pub(crate) struct Assembly<'a> {
     pub children: Vec<BuiltChild>,
     /// Stores of the sub-topology by name.
     pub stores: &'a BTreeMap<Arc<str>, StoreIx>,
-    /// Serdes of stores that were added for processors.
+    /// Serdes of stores that processors may connect to.
     pub types: &'a BTreeMap<Arc<str>, StoreTypes>,
     /// Names of the operator times so far.
     pub times: &'a mut Vec<Arc<str>>,
@@ -91,12 +91,12 @@ impl Assembly<'_> {
         })
     }
 
-    /// The serdes of a store that was added for processors.
+    /// The serdes of a key-value store.
     pub fn store_types(&self, name: &str) -> Result<StoreTypes> {
         self.types.get(name).cloned().ok_or_else(|| {
-            Fault::stop(format!("store `{name}` belongs to a table"))
+            Fault::stop(format!("store `{name}` holds windows"))
                 .at(&*self.name)
-                .hint("connect processors to stores of StreamsBuilder::add_state_store")
+                .hint("connect processors to key-value stores")
         })
     }
 

@@ -126,7 +126,7 @@ impl StreamsBuilder {
         let value = plan.need(consumed.value.as_ref(), "value", &name);
         let processor = ProcessorPlan {
             name: name.clone(),
-            stores: vec![store.decl(&link)],
+            stores: vec![store.typed_decl(&link, &key, &value)],
             connected: Vec::new(),
             factory: table_source_factory(store.clone(), link.clone(), key.clone(), value.clone()),
         };

@@ -159,7 +159,7 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
             let (store, link, key, value) = (store.clone(), link.clone(), key.clone(), value.clone());
             ProcessorPlan {
                 name: name.clone(),
-                stores: vec![store.decl(&link)],
+                stores: vec![store.typed_decl(&link, &key, &value)],
                 connected: Vec::new(),
                 factory: Arc::new(move |asm: &mut Assembly<'_>| {
                     let updates: Updates<K, VA, KeyRows<K>> =

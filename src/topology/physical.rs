@@ -49,7 +49,7 @@ pub(crate) struct Physical {
     pub nodes: Vec<PhysicalNode>,
     /// Stores by name.
     pub stores: BTreeMap<Arc<str>, StoreSpec>,
-    /// Serdes of the stores that were added for processors.
+    /// Serdes of the stores that processors may connect to.
     pub types: BTreeMap<Arc<str>, StoreTypes>,
     /// Repartition topics in order of writing.
     pub repartitions: Vec<RepartitionTopic>,
@@ -137,6 +137,9 @@ impl Physical {
             let name = &decl.spec.name;
             if self.stores.insert(name.clone(), decl.spec.clone()).is_some() {
                 return Err(taken("store", name));
+            }
+            if let Some(types) = &decl.types {
+                self.types.insert(name.clone(), types.clone());
             }
             stores.push(name.clone());
         }

@@ -51,6 +51,8 @@ pub(crate) struct SourcePlan {
 #[derive(Clone)]
 pub(crate) struct StoreDecl {
     pub spec: StoreSpec,
+    /// For processors that connect to it too.
+    pub types: Option<StoreTypes>,
     pub table: Option<Arc<TableLink>>,
 }
 

@@ -12,8 +12,9 @@ use crate::operator::{
 use std::{cell::RefCell, sync::Arc};
 
 impl<K: 'static, V: 'static> KStream<K, V> {
-    /// Runs a processor on each record; `supplier` makes one for each task. It may use the stores in `stores`, which
-    /// [`StreamsBuilder::add_state_store`](super::StreamsBuilder::add_state_store) added. Grouping or joining the
+    /// Runs a processor on each record; `supplier` makes one for each task. It may use the key-value
+    /// stores in `stores`: those of [`StreamsBuilder::add_state_store`](super::StreamsBuilder::add_state_store), and
+    /// those of tables. Grouping or joining the
     /// result repartitions, as the processor may change the key.
     pub fn process<K2: 'static, V2: 'static, P, F>(&self, supplier: F, stores: &[&str]) -> KStream<K2, V2>
     where

@@ -130,7 +130,11 @@ impl<K: 'static, V: 'static> KStream<K, V> {
         F: Fn(Option<&K>, Option<&V>) -> String + Send + Sync + 'static,
     {
         let choose: Arc<TopicNameExtractor<K, V>> = Arc::new(choose);
-        self.sink(SinkTopic::Dynamic("topic_expr".into()), move |_| Topic::Dynamic(choose.clone()), produced);
+        self.sink(
+            SinkTopic::Dynamic(std::any::type_name::<F>().into()),
+            move |_| Topic::Dynamic(choose.clone()),
+            produced,
+        );
     }
 
     fn sink(

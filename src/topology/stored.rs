@@ -13,6 +13,7 @@ use crate::{
     operator::{
         EmitStrategy, TimeWindows,
         getter::Getter,
+        processor::StoreTypes,
         rows::{KeyRows, Rows, WindowRows},
         table_store::{TableStore, Updates},
     },
@@ -96,7 +97,18 @@ impl StoredTable {
 
     /// The declaration for the node that owns the store.
     pub fn decl(&self, table: &Arc<TableLink>) -> StoreDecl {
-        StoreDecl { spec: self.spec.clone(), table: Some(table.clone()) }
+        StoreDecl { spec: self.spec.clone(), types: None, table: Some(table.clone()) }
+    }
+
+    /// The declaration for the node that owns the store, with the types for processors that connect to it too.
+    pub fn typed_decl<K: 'static, V: 'static>(
+        &self,
+        table: &Arc<TableLink>,
+        key: &Needed<K>,
+        value: &Needed<V>,
+    ) -> StoreDecl {
+        let types = key.known().zip(value.known()).map(|(key, value)| Arc::new(StoreTypes { key, value }) as _);
+        StoreDecl { types, ..self.decl(table) }
     }
 
     /// The running store with its children.

@@ -215,7 +215,8 @@ impl<K: 'static, V: 'static> KTable<K, V> {
             let (key, value) = (plan.need(key.as_ref(), "key", &name), plan.need(value.as_ref(), "value", &name));
             (store, key, value)
         });
-        let stores: Vec<StoreDecl> = stored.iter().map(|(store, ..)| store.decl(&link)).collect();
+        let stores: Vec<StoreDecl> =
+            stored.iter().map(|(store, key, value)| store.typed_decl(&link, key, value)).collect();
         let view = match &stored {
             Some((store, key, value)) => store.view(key.clone(), value.clone()),
             None => computed,

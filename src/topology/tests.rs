@@ -95,3 +95,37 @@ fn a_repartition_before_a_join_follows_the_table() {
     let resolved = topology.resolve("app", &counts(&[("table", 5), ("stream", 2)])).unwrap();
     assert_eq!(resolved.internal[0].partitions, 5);
 }
+
+#[test]
+fn a_topology_is_shared_by_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Topology>();
+}
+
+#[test]
+fn processors_connect_to_stores_of_tables() {
+    struct Look;
+    impl Processor<String, String, String, i64> for Look {
+        fn process(
+            &mut self,
+            cx: &mut ProcessorContext<'_, String, i64>,
+            record: crate::record::Record<'_, String, String>,
+        ) -> Result<()> {
+            let Some(key) = record.key else { return Ok(()) };
+            let count = cx.store::<String, i64>("counts")?.get(key)?;
+            cx.forward(record.with_value(count.as_ref()))
+        }
+    }
+    let builder = StreamsBuilder::new();
+    builder.stream::<String, String>("a").group_by_key().count_with(Materialized::as_store("counts"));
+    builder.stream::<String, String>("b").process(|| Look, &["counts"]).to("out");
+    let topology = builder.build().unwrap();
+    let resolved = topology.resolve("app", &counts(&[("a", 2), ("b", 2)])).unwrap();
+    assert_eq!(resolved.sub_topologies.len(), 1);
+    assert!(topology.graph(0, &resolved).is_ok());
+
+    let builder = StreamsBuilder::new();
+    builder.stream::<String, String>("b").process(|| Look, &["counts"]).to("out");
+    let fault = builder.build().err().unwrap();
+    assert!(fault.to_string().contains("store `counts` is not added"), "{fault}");
+}

@@ -41,16 +41,28 @@ fn scenarios() -> Vec<(String, Json, Json)> {
     found
 }
 
+/// The text without the name of a topic extractor: Kafka Streams prints the object, this the closure's type.
+fn described(topology: &Topology) -> String {
+    let known = |line: &str| match line.split_once("(extractor class: ") {
+        Some((head, _)) => format!("{head}(extractor class: topic_expr)\n"),
+        None => format!("{line}\n"),
+    };
+    let text = topology.describe();
+    let ends = if text.ends_with('\n') { "" } else { "\n" };
+    let text: String = text.lines().map(known).collect();
+    text.strip_suffix(ends).unwrap_or(&text).to_owned()
+}
+
 #[test]
 fn describe_is_that_of_kafka_streams() {
     let (mut wrong, mut right) = (Vec::new(), 0);
     for (name, scenario, expected) in scenarios() {
         let built = build::build(&scenario).build();
         match (built, expected["describe"].as_str()) {
-            (Ok(topology), Some(text)) if topology.describe() == text => right += 1,
+            (Ok(topology), Some(text)) if described(&topology) == text => right += 1,
             (Err(_), None) => right += 1,
             (Ok(topology), text) => {
-                wrong.push(format!("{name}:\n{}expected\n{}", topology.describe(), text.unwrap_or("an error")))
+                wrong.push(format!("{name}:\n{}expected\n{}", described(&topology), text.unwrap_or("an error")))
             }
             (Err(fault), Some(_)) => wrong.push(format!("{name}: {fault}")),
         }

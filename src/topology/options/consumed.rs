@@ -1,3 +1,5 @@
+//! How topics are read.
+
 use crate::{
     codec::Serde,
     operator::{ExtractTime, OnDecodeError, extract::Extractor},

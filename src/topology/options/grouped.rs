@@ -1,3 +1,5 @@
+//! How streams are grouped.
+
 use crate::codec::Serde;
 
 /// How a stream is grouped: serdes and name of the repartition topic, where one is needed.

@@ -1,3 +1,5 @@
+//! How streams are joined.
+
 use crate::codec::Serde;
 
 /// How a stream is joined: serdes of the stream side, should it need a repartition topic, and a name.

@@ -1,3 +1,5 @@
+//! How tables are kept.
+
 use crate::codec::Serde;
 use std::{collections::BTreeMap, time::Duration};
 

@@ -1,3 +1,5 @@
+//! How topics are written.
+
 use crate::{
     codec::Serde,
     operator::{Route, StreamPartitioner},

@@ -1,3 +1,5 @@
+//! How streams are repartitioned.
+
 use crate::{
     codec::Serde,
     operator::{Route, StreamPartitioner},
