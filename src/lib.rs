@@ -88,6 +88,8 @@ pub mod codec;
 pub mod config;
 pub mod embedded;
 pub mod fault;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod log;
 pub mod operator;
 pub mod record;

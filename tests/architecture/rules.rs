@@ -17,7 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &["fault"]),
     ("embedded", BELOW_DRIVERS),
     ("testing", ABOVE_EMBEDDED),
-    ("kafka", &["record", "state", "worker", "config", "fault"]),
+    ("kafka", &["record", "state", "topology", "worker", "config", "fault"]),
     (
         "runtime",
         &[

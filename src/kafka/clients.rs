@@ -1,0 +1,207 @@
+//! What each Kafka client is configured with: our defaults, under what the user sets, under what exactly-once needs.
+
+use crate::config::{Client, Config};
+use rdkafka::{ClientConfig, ClientContext, config::RDKafkaLogLevel, error::KafkaError};
+
+/// The least librdkafka must say to be heard; passes its log on.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
+        log(level, fac, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        client_error(&error, reason);
+    }
+}
+
+/// Passes a log line of librdkafka on.
+pub(super) fn log(level: RDKafkaLogLevel, fac: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+            tracing::warn!(fac, "librdkafka: {message}");
+        }
+        _ => tracing::debug!(fac, "librdkafka: {message}"),
+    }
+}
+
+/// An error that librdkafka mends itself by trying again, or that the next call reports.
+pub(super) fn client_error(error: &KafkaError, reason: &str) {
+    tracing::debug!(%error, reason, "librdkafka reports an error");
+}
+
+/// Names the clients of one process get, and the settings they share.
+#[derive(Debug, Clone)]
+pub(super) struct Clients {
+    config: Config,
+    /// Consumer group, prefix of transactional ids.
+    pub application_id: String,
+    /// Lasting id of the process.
+    pub process_id: String,
+}
+
+impl Clients {
+    pub fn new(config: &Config, application_id: &str, process_id: &str) -> Self {
+        Self { config: config.clone(), application_id: application_id.to_owned(), process_id: process_id.to_owned() }
+    }
+
+    /// `client.id`: sorts by process and thread, so that the range assignor's choice is predictable.
+    fn name(&self, role: &str) -> String {
+        let process = self
+            .config
+            .text("client.id")
+            .map_or_else(|| format!("{}-{}", self.application_id, self.process_id), str::to_owned);
+        format!("{process}-{role}")
+    }
+
+    fn base(&self, kind: Client, role: &str, defaults: &[(&str, &str)], forced: &[(&str, &str)]) -> ClientConfig {
+        let mut client = ClientConfig::new();
+        client.set("client.id", self.name(role));
+        client.set("bootstrap.servers", self.config.text("bootstrap.servers").unwrap_or("localhost:9092"));
+        client.set("log.connection.close", "false");
+        for (name, value) in defaults {
+            client.set(*name, *value);
+        }
+        for (name, value) in self.config.client(kind) {
+            client.set(name, value);
+        }
+        for (name, value) in forced {
+            client.set(*name, *value);
+        }
+        client
+    }
+
+    const FETCH: [(&str, &str); 6] = [
+        // Small fetches: as fast as large ones, and a tenth of the memory.
+        ("fetch.message.max.bytes", "262144"),
+        ("queued.max.messages.kbytes", "2048"),
+        ("queued.min.messages", "10000"),
+        ("fetch.queue.backoff.ms", "1"),
+        ("fetch.wait.max.ms", "100"),
+        ("allow.auto.create.topics", "false"),
+    ];
+
+    /// The member of the group of stream thread `thread`.
+    pub fn consumer(&self, thread: usize) -> ClientConfig {
+        let forced = [
+            ("group.id", self.application_id.as_str()),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            ("enable.partition.eof", "false"),
+            ("isolation.level", "read_committed"),
+            ("partition.assignment.strategy", "range"),
+            // A committed offset below the log's start is a loss of input; `auto.offset.reset` decides.
+            (
+                "auto.offset.reset",
+                match self.config.text("auto.offset.reset") {
+                    Some("latest") => "latest",
+                    Some("none") => "error",
+                    _ => "earliest",
+                },
+            ),
+        ];
+        let mut client = self.base(Client::Consumer, &format!("{thread:03}"), &Self::FETCH, &forced);
+        for name in ["session.timeout.ms", "heartbeat.interval.ms", "max.poll.interval.ms"] {
+            client.set(name, self.config.int(name).to_string());
+        }
+        if let Some(instance) = self.config.text("group.instance.id") {
+            client.set("group.instance.id", format!("{instance}-{thread:03}"));
+        }
+        client
+    }
+
+    /// A reader outside the group, read_committed: changelogs.
+    pub fn reader(&self, role: &str) -> ClientConfig {
+        let forced = [
+            ("group.id", self.application_id.as_str()),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            ("enable.partition.eof", "false"),
+            ("isolation.level", "read_committed"),
+            ("auto.offset.reset", "error"),
+        ];
+        self.base(Client::Restore, role, &Self::FETCH, &forced)
+    }
+
+    /// A reader outside the group, read_uncommitted: where logs start and end.
+    pub fn ends(&self, role: &str) -> ClientConfig {
+        let mut client = self.reader(role);
+        client.set("isolation.level", "read_uncommitted");
+        client
+    }
+
+    /// The producer of stream thread `thread`; `exactly_once` makes it transactional.
+    pub fn producer(&self, thread: usize, exactly_once: bool) -> ClientConfig {
+        let defaults = [
+            ("linger.ms", "20"),
+            ("compression.type", "lz4"),
+            ("queue.buffering.max.messages", "1000000"),
+            ("queue.buffering.max.kbytes", "262144"),
+            // Above it each transaction waits for the markers of the one before.
+            ("retry.backoff.ms", "10"),
+        ];
+        let forced = [("enable.idempotence", "true"), ("delivery.report.only.error", "true")];
+        let mut client = self.base(Client::Producer, &format!("{thread:03}-producer"), &defaults, &forced);
+        client.set("message.max.bytes", (self.config.int("max.request.size").max(1_000_000) + 100_000).to_string());
+        if exactly_once {
+            client.set("transactional.id", self.transactional_id(thread));
+            client.set("transaction.timeout.ms", self.transaction_timeout_ms().to_string());
+        }
+        client
+    }
+
+    /// Stable over restarts, so that a restart aborts its own hung transaction; different between processes.
+    pub fn transactional_id(&self, thread: usize) -> String {
+        format!("{}-{}-{thread}", self.application_id, self.process_id)
+    }
+
+    pub fn transaction_timeout_ms(&self) -> i64 {
+        self.config.int("transaction.timeout.ms")
+    }
+
+    /// Makes and looks up topics.
+    pub fn admin(&self) -> ClientConfig {
+        self.base(Client::Admin, "admin", &[("retry.backoff.ms", "10")], &[])
+    }
+
+    pub fn brokers(&self) -> &str {
+        self.config.text("bootstrap.servers").unwrap_or("localhost:9092")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clients(set: &[(&str, &str)]) -> Clients {
+        let set: Vec<String> = set.iter().map(|(n, v)| format!("{n}={v}")).collect();
+        Clients::new(&Config::load(&set, [], None).unwrap(), "app", "p1")
+    }
+
+    #[test]
+    fn names_are_stable_and_sortable() {
+        let c = clients(&[]);
+        assert_eq!(c.consumer(2).get("client.id"), Some("app-p1-002"));
+        assert_eq!(c.producer(2, true).get("transactional.id"), Some("app-p1-2"));
+        assert_eq!(c.producer(2, false).get("transactional.id"), None);
+    }
+
+    #[test]
+    fn the_user_sets_what_exactly_once_does_not_need() {
+        let c =
+            clients(&[("consumer.fetch.wait.max.ms", "7"), ("producer.linger.ms", "3"), ("security.protocol", "SSL")]);
+        assert_eq!(c.consumer(0).get("fetch.wait.max.ms"), Some("7"));
+        assert_eq!(c.consumer(0).get("security.protocol"), Some("SSL"));
+        assert_eq!(c.producer(0, true).get("linger.ms"), Some("3"));
+        assert_eq!(c.consumer(0).get("isolation.level"), Some("read_committed"));
+    }
+
+    #[test]
+    fn static_members_get_one_id_per_thread() {
+        let c = clients(&[("group.instance.id", "web-0")]);
+        assert_eq!(c.consumer(1).get("group.instance.id"), Some("web-0-001"));
+        assert_eq!(clients(&[]).consumer(1).get("group.instance.id"), None);
+    }
+}

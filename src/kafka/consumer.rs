@@ -1,0 +1,458 @@
+//! The group member of one stream thread: assignments, fetches, positions.
+//!
+//! Each partition has a queue of its own, drained in turn. A partition that shall not flow is simply not drained:
+//! nothing of what is prefetched is lost.
+
+use super::{
+    clients::{client_error, log},
+    raw::{self, Queue},
+};
+use crate::{
+    fault::{Fault, Result},
+    record::{Offset, TopicPartition},
+    worker::{Event, Fetch, From, GroupMetadata, Stable},
+};
+use rdkafka::{
+    ClientConfig, ClientContext, Offset as RdOffset, TopicPartitionList,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer as _, ConsumerContext},
+    error::{KafkaError, RDKafkaErrorCode},
+    types::RDKafkaRespErr,
+};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ffi::CString,
+    mem,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::Thread,
+    time::{Duration, Instant},
+};
+
+/// Records taken from one partition at a time.
+const PARTITION_RECORDS_MAX: usize = 500;
+/// Records taken from all partitions before the worker has its turn.
+const TURN_RECORDS_MAX: usize = 4_000;
+/// How long one request about offsets may take; it is repeated.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+struct Rebalance {
+    assigned: bool,
+    lost: bool,
+    partitions: TopicPartitionList,
+}
+
+/// Records what the group wants; the loop acts on it when its transaction allows.
+struct Recorder {
+    rebalances: Mutex<VecDeque<Rebalance>>,
+    closing: AtomicBool,
+}
+
+impl ClientContext for Recorder {
+    fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
+        log(level, fac, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        client_error(&error, reason);
+    }
+}
+
+impl ConsumerContext for Recorder {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        let assigned = err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if self.closing.load(Ordering::Acquire) {
+            // Nobody acts on a record any more, and the client's end waits for this answer.
+            let done = if assigned { consumer.assign(&TopicPartitionList::new()) } else { consumer.unassign() };
+            if let Err(error) = done {
+                tracing::debug!(%error, "the closing consumer can't answer the group");
+            }
+            return;
+        }
+        let event = Rebalance { assigned, lost: consumer.assignment_lost(), partitions: partitions.clone() };
+        self.rebalances.lock().unwrap_or_else(PoisonError::into_inner).push_back(event);
+    }
+}
+
+struct Part {
+    queue: Queue,
+    name: CString,
+    /// Where the client reads from until the first fetch says otherwise.
+    assigned: Offset,
+    fetch: Option<Fetch>,
+    flowing: bool,
+    position: Offset,
+    end: Offset,
+}
+
+/// The consumer of one stream thread.
+pub(super) struct Consumer {
+    parts: BTreeMap<TopicPartition, Part>,
+    pending: Vec<(Fetch, TopicPartition, From)>,
+    turn: usize,
+    topics: Vec<Arc<str>>,
+    reset: Box<dyn Fn(&str) -> Reset + Send>,
+    waker: Arc<Thread>,
+    own_queue: Option<Queue>,
+    client: BaseConsumer<Recorder>,
+}
+
+/// Where a partition without a committed offset starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reset {
+    Earliest,
+    Latest,
+    Fail,
+}
+
+impl Consumer {
+    /// Joins the group. `waker` is unparked when something comes.
+    pub fn join(
+        config: &ClientConfig,
+        topics: Vec<Arc<str>>,
+        reset: Box<dyn Fn(&str) -> Reset + Send>,
+        waker: Arc<Thread>,
+    ) -> Result<Self> {
+        let recorder = Recorder { rebalances: Mutex::default(), closing: AtomicBool::new(false) };
+        let client: BaseConsumer<Recorder> = config.create_with_context(recorder).map_err(|e| broken(&e))?;
+        let own_queue = Queue::of_consumer(client.client().native_ptr(), &waker);
+        let consumer =
+            Self { parts: BTreeMap::new(), pending: Vec::new(), turn: 0, topics, reset, waker, own_queue, client };
+        consumer.subscribe()?;
+        Ok(consumer)
+    }
+
+    fn subscribe(&self) -> Result<()> {
+        let topics: Vec<&str> = self.topics.iter().map(|t| &**t).collect();
+        self.client.subscribe(&topics).map_err(|e| broken(&e))
+    }
+
+    /// Leaves and joins again: the group deals the partitions out anew.
+    pub fn rejoin(&self) -> Result<()> {
+        self.client.unsubscribe();
+        self.subscribe()
+    }
+
+    /// Serves the group: heartbeats are told that this thread lives, and rebalances become events.
+    pub fn poll(&mut self, events: &mut Vec<Event>) -> Result<()> {
+        match self.client.poll(Duration::ZERO) {
+            None | Some(Ok(_)) => {}
+            Some(Err(KafkaError::MessageConsumptionFatal(code))) => return Err(fatal(code)),
+            Some(Err(KafkaError::MessageConsumption(code))) => self.consume_error(code)?,
+            Some(Err(error)) => tracing::debug!(%error, "the consumer reports an error"),
+        }
+        loop {
+            let next = self.client.context().rebalances.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let Some(rebalance) = next else { return Ok(()) };
+            if rebalance.assigned {
+                let event = self.assigned(&rebalance.partitions)?;
+                events.push(event);
+            } else {
+                events.push(if rebalance.lost { Event::Lost } else { Event::Revoked });
+            }
+        }
+    }
+
+    fn consume_error(&self, code: RDKafkaErrorCode) -> Result<()> {
+        use RDKafkaErrorCode as E;
+        match code {
+            E::TopicAuthorizationFailed | E::GroupAuthorizationFailed | E::ClusterAuthorizationFailed => {
+                Err(Fault::stop(format!("the broker does not let this application read: {code}"))
+                    .hint("grant READ and DESCRIBE on its topics and READ on its group"))
+            }
+            E::UnknownTopicOrPartition | E::UnknownTopic => {
+                Err(Fault::stop("a topic of this application does not exist any more")
+                    .at(self.topics.join(", "))
+                    .hint("create it, or start with --create-topics"))
+            }
+            E::AutoOffsetReset | E::OffsetOutOfRange => {
+                Err(Fault::stop("a committed offset points to records that are deleted, and auto.offset.reset is none")
+                    .hint("accept the gap with auto.offset.reset=earliest, or reset the application"))
+            }
+            _ => {
+                tracing::debug!(%code, "the consumer reports an error");
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes an assignment an event. The identity is captured first: if the group moves on meanwhile, commits under
+    /// it are refused. Committed offsets are read after the assignment, and wait for open commits of former owners.
+    fn assigned(&mut self, partitions: &TopicPartitionList) -> Result<Event> {
+        self.drop_queues();
+        let rk = self.client.client().native_ptr();
+        let gone = GroupMetadata { generation: -1, member: String::new(), instance: None };
+        let group = raw::identity(rk).unwrap_or(gone);
+        let all: Vec<TopicPartition> =
+            partitions.elements().iter().map(|e| TopicPartition::new(e.topic(), e.partition())).collect();
+        if group.generation < 0 || group.member.is_empty() {
+            return Ok(Event::Lost);
+        }
+        let stable = self.stable(&all)?;
+        let counts = self.counts()?;
+        let unknown: Vec<_> = stable.iter().filter(|s| s.offset.is_none()).map(|s| s.partition.clone()).collect();
+        let mut starts = self.offsets(&unknown, RdOffset::Beginning)?;
+        let mut list = TopicPartitionList::with_capacity(all.len());
+        for s in &stable {
+            let start = s.offset.unwrap_or_else(|| starts.remove(&s.partition).unwrap_or(0));
+            let TopicPartition { topic, partition } = &s.partition;
+            // The queue is taken apart before the assignment: afterwards the first records would go astray.
+            let queue = Queue::of_partition(rk, topic, *partition, &self.waker)
+                .ok_or_else(|| Fault::stop("the client has no queue for a partition").at(s.partition.to_string()))?;
+            let name = raw::c(topic);
+            let part = Part { queue, name, assigned: start, fetch: None, flowing: true, position: -1, end: -1 };
+            self.parts.insert(s.partition.clone(), part);
+            list.add_partition_offset(topic, *partition, RdOffset::Offset(start)).map_err(|e| broken(&e))?;
+        }
+        self.client.assign(&list).map_err(|e| broken(&e))?;
+        Ok(Event::Assigned { partitions: stable, counts, group })
+    }
+
+    /// Committed offsets that no open transaction can change any more.
+    pub fn stable(&self, partitions: &[TopicPartition]) -> Result<Vec<Stable>> {
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let list = list_of(partitions);
+        let committed =
+            patiently("committed offsets", || self.client.committed_offsets(list.clone(), REQUEST_TIMEOUT))?;
+        let mut found: BTreeMap<TopicPartition, (Option<Offset>, String)> = BTreeMap::new();
+        for e in committed.elements() {
+            e.error().map_err(|error| {
+                Fault::stop(format!("can't read the committed offset: {error}"))
+                    .at(format!("{}-{}", e.topic(), e.partition()))
+                    .hint("the application needs READ on its group and DESCRIBE on its topics")
+            })?;
+            let offset = e.offset().to_raw().filter(|o| *o >= 0);
+            found.insert(TopicPartition::new(e.topic(), e.partition()), (offset, e.metadata().to_owned()));
+        }
+        let stable = |p: &TopicPartition| {
+            let (offset, metadata) = found.remove(p).unwrap_or_default();
+            Stable { partition: p.clone(), offset, metadata }
+        };
+        Ok(partitions.iter().map(stable).collect())
+    }
+
+    fn counts(&self) -> Result<Vec<(Arc<str>, i32)>> {
+        let count = |topic: &Arc<str>| {
+            let metadata = patiently("topic metadata", || self.client.fetch_metadata(Some(topic), REQUEST_TIMEOUT))?;
+            let found = metadata.topics().iter().find(|t| t.name() == &**topic);
+            let count = found.map_or(0, |t| i32::try_from(t.partitions().len()).unwrap_or(i32::MAX));
+            Ok((Arc::clone(topic), count))
+        };
+        // A topic without partitions is one whose metadata has not arrived: it says nothing.
+        Ok(self.topics.iter().map(count).collect::<Result<Vec<_>>>()?.into_iter().filter(|c| c.1 > 0).collect())
+    }
+
+    /// First offsets, or last stable ends.
+    fn offsets(&self, partitions: &[TopicPartition], which: RdOffset) -> Result<BTreeMap<TopicPartition, Offset>> {
+        if partitions.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let mut list = list_of(partitions);
+        list.set_all_offsets(which).map_err(|e| broken(&e))?;
+        let answer = patiently("offsets", || self.client.offsets_for_times(list.clone(), REQUEST_TIMEOUT))?;
+        Ok(offsets_of(&answer))
+    }
+
+    /// Asks for a partition's records from a place on; carried out by [`Consumer::apply_fetches`].
+    pub fn fetch(&mut self, fetch: Fetch, partition: TopicPartition, from: From) {
+        self.pending.push((fetch, partition, from));
+    }
+
+    /// Carries out the fetches asked for, and tells the position of each partition at once: an empty one has no other
+    /// way to be known.
+    pub fn apply_fetches(&mut self, events: &mut Vec<Event>) -> Result<()> {
+        let pending = mem::take(&mut self.pending);
+        let mine: Vec<_> = pending.into_iter().filter(|(_, p, _)| self.parts.contains_key(p)).collect();
+        if mine.is_empty() {
+            return Ok(());
+        }
+        let all: Vec<TopicPartition> = mine.iter().map(|(_, p, _)| p.clone()).collect();
+        let ends = self.offsets(&all, RdOffset::End)?;
+        for (fetch, partition, from) in mine {
+            let end = ends.get(&partition).copied().unwrap_or(-1);
+            let reset = (self.reset)(&partition.topic);
+            let start = match from {
+                From::Offset(offset) => offset,
+                From::Reset if reset == Reset::Fail => {
+                    return Err(Fault::stop("no offset is committed, and auto.offset.reset is none")
+                        .at(partition.to_string())
+                        .hint("set auto.offset.reset to earliest or latest"));
+                }
+                From::Reset if reset == Reset::Latest => end,
+                From::Reset | From::Start => {
+                    let first = self.offsets(std::slice::from_ref(&partition), RdOffset::Beginning)?;
+                    first.get(&partition).copied().unwrap_or(0)
+                }
+            };
+            let part = self.parts.get_mut(&partition).expect("filtered above");
+            if part.fetch.is_some() || part.assigned != start {
+                seek(&self.client, &partition, start)?;
+            }
+            (part.assigned, part.fetch, part.flowing) = (start, Some(fetch), true);
+            (part.position, part.end) = (start, end);
+            events.push(Event::Position { fetch, partition, position: start, end });
+        }
+        Ok(())
+    }
+
+    /// Stops or resumes the delivery of a partition; what is prefetched stays.
+    pub fn flow(&mut self, partition: &TopicPartition, on: bool) {
+        if let Some(part) = self.parts.get_mut(partition) {
+            part.flowing = on;
+        }
+    }
+
+    /// Takes what has been fetched, from each partition in turn. True when there may be more.
+    pub fn consume(&mut self, events: &mut Vec<Event>) -> Result<bool> {
+        let rk = self.client.client().native_ptr();
+        let count = self.parts.len();
+        let keys: Vec<TopicPartition> = self.parts.keys().cloned().collect();
+        let (mut taken, mut more) = (0, false);
+        for step in 0..count {
+            let partition = &keys[(self.turn + step) % count];
+            let part = self.parts.get_mut(partition).expect("a key of the map");
+            let Some(fetch) = part.fetch.filter(|_| part.flowing) else { continue };
+            let batch = part.queue.consume(0, PARTITION_RECORDS_MAX);
+            if batch.is_empty() {
+                continue;
+            }
+            more |= batch.len() == PARTITION_RECORDS_MAX;
+            let (records, errors) = batch.records();
+            drop(batch);
+            if let Some(last) = records.last() {
+                taken += records.len();
+                part.position = last.offset + 1;
+                part.end = raw::cached_end(rk, &part.name, partition.partition).unwrap_or(part.end).max(part.position);
+                let (position, end) = (part.position, part.end);
+                events.push(Event::Records { fetch, partition: partition.clone(), records, position, end });
+            }
+            for code in errors {
+                self.consume_error(code)?;
+            }
+            if taken >= TURN_RECORDS_MAX {
+                more = true;
+                self.turn = self.turn.wrapping_add(step + 1);
+                break;
+            }
+        }
+        self.turn = if count == 0 { 0 } else { (self.turn + 1) % count };
+        Ok(more)
+    }
+
+    /// Tells positions that moved without records (markers, aborted ranges) and ends that moved.
+    pub fn positions(&mut self, events: &mut Vec<Event>) {
+        let rk = self.client.client().native_ptr();
+        let Ok(list) = self.client.position() else { return };
+        for e in list.elements() {
+            let Some(position) = e.offset().to_raw().filter(|o| *o >= 0) else { continue };
+            let partition = TopicPartition::new(e.topic(), e.partition());
+            let Some(part) = self.parts.get_mut(&partition) else { continue };
+            let Some(fetch) = part.fetch else { continue };
+            let end = raw::cached_end(rk, &part.name, partition.partition).unwrap_or(part.end).max(part.end);
+            if position > part.position || end > part.end {
+                part.position = part.position.max(position);
+                part.end = end;
+                events.push(Event::Position { fetch, partition, position: part.position, end });
+            }
+        }
+    }
+
+    /// Commits offsets outside a transaction.
+    pub fn commit(&self, offsets: &TopicPartitionList) -> Result<(), KafkaError> {
+        self.client.commit(offsets, rdkafka::consumer::CommitMode::Sync)
+    }
+
+    fn drop_queues(&mut self) {
+        self.parts.clear();
+        self.pending.clear();
+    }
+
+    /// Gives all partitions up.
+    pub fn unassign(&mut self) -> Result<()> {
+        self.drop_queues();
+        self.client.unassign().map_err(|e| broken(&e))
+    }
+
+    /// Leaves the group (a static member stays until its session ends).
+    pub fn close(mut self) {
+        self.client.context().closing.store(true, Ordering::Release);
+        self.drop_queues();
+        self.own_queue = None;
+        if let Err(error) = self.client.unassign() {
+            tracing::debug!(%error, "the closing consumer can't give its partitions up");
+        }
+        drop(self.client);
+    }
+}
+
+fn seek(client: &BaseConsumer<Recorder>, partition: &TopicPartition, offset: Offset) -> Result<()> {
+    // The client may still be starting or stopping the fetch of this partition.
+    patiently("a new position", || {
+        client.seek(&partition.topic, partition.partition, RdOffset::Offset(offset), REQUEST_TIMEOUT)
+    })
+    .map_err(|f| f.at(partition.to_string()))
+}
+
+/// Repeats a request that failed for a passing reason, for a minute.
+pub(super) fn patiently<T>(what: &str, mut ask: impl FnMut() -> Result<T, KafkaError>) -> Result<T> {
+    const PATIENCE: Duration = Duration::from_secs(60);
+    let start = Instant::now();
+    loop {
+        let error = match ask() {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let denied = matches!(
+            error.rdkafka_error_code(),
+            Some(
+                RDKafkaErrorCode::TopicAuthorizationFailed
+                    | RDKafkaErrorCode::GroupAuthorizationFailed
+                    | RDKafkaErrorCode::ClusterAuthorizationFailed
+            )
+        );
+        if denied || start.elapsed() > PATIENCE {
+            let hint = if denied { "grant it to this application's user" } else { "look at its log" };
+            return Err(Fault::stop(format!("the broker did not give {what}: {error}")).hint(hint));
+        }
+        tracing::debug!(%error, what, "a request failed and is repeated");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// A list of partitions without offsets.
+pub(super) fn list_of(partitions: &[TopicPartition]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for p in partitions {
+        list.add_partition(&p.topic, p.partition);
+    }
+    list
+}
+
+/// The offsets of a list that has real ones.
+pub(super) fn offsets_of(list: &TopicPartitionList) -> BTreeMap<TopicPartition, Offset> {
+    let offset = |o: RdOffset| match o {
+        RdOffset::Offset(offset) => Some(offset),
+        _ => None,
+    };
+    list.elements()
+        .iter()
+        .filter_map(|e| Some((TopicPartition::new(e.topic(), e.partition()), offset(e.offset())?)))
+        .collect()
+}
+
+fn fatal(code: RDKafkaErrorCode) -> Fault {
+    let fault = Fault::stop(format!("the consumer can't go on: {code}"));
+    if code == RDKafkaErrorCode::FencedInstanceId {
+        fault.hint("another process uses the same group.instance.id: give each its own")
+    } else {
+        fault.hint("start again")
+    }
+}
+
+fn broken(error: &KafkaError) -> Fault {
+    Fault::stop(format!("the consumer can't work: {error}")).hint("check the consumer. and security settings")
+}

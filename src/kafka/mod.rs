@@ -1,0 +1,199 @@
+//! The worker on Kafka: one stream thread per group member, each with its own consumer and producer.
+#![expect(clippy::disallowed_methods, reason = "a driver reads the clock, waits and starts threads")]
+#![expect(unsafe_code, reason = "the C library's transaction, queue and admin calls")]
+
+mod admin;
+mod clients;
+mod consumer;
+mod helpers;
+mod process;
+mod producer;
+mod raw;
+mod raw_admin;
+mod restore;
+mod stores;
+mod thread;
+
+pub use process::StateHome;
+#[cfg(feature = "rocksdb")]
+pub use stores::RocksState;
+pub use stores::{MemoryState, StateDir};
+
+use crate::{
+    config::Config,
+    fault::{Fault, Result},
+    record::{Offset, Timestamp, TopicPartition},
+    topology::{Resolved, Topology},
+    worker::{Settings, Snapshot},
+};
+use admin::{Admin, Counts};
+use clients::{Clients, Quiet};
+use consumer::Reset;
+use helpers::Shared;
+use rdkafka::consumer::BaseConsumer;
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{JoinHandle, sleep},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+/// How long everything must have been read before `--until-end` believes it, when topics of its own are in between.
+const SETTLED: Duration = Duration::from_millis(1_500);
+
+/// What to run, and how it talks to the process around it.
+pub struct Run {
+    /// The topology.
+    pub topology: Arc<Topology>,
+    /// Ends, without a fault, once all input that was there at the start is committed.
+    pub until_end: bool,
+    /// Creates input and output topics that are missing.
+    pub create_topics: bool,
+    /// Settings of one thread, given the number of threads.
+    pub settings: Box<dyn Fn(usize) -> Settings + Send + Sync>,
+    /// Where state lies; `None` for the best that is built in.
+    pub state: Option<Arc<dyn StateDir>>,
+    /// Set from outside: commit, close, leave.
+    pub stop: Arc<AtomicBool>,
+    /// Takes figures of a thread twice a second; also a sign that it lives.
+    pub publish: Arc<dyn Fn(usize, Snapshot) + Send + Sync>,
+}
+
+fn wall_clock() -> Timestamp {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| Timestamp::try_from(d.as_millis()).unwrap_or(0))
+}
+
+/// Runs a topology on Kafka with `num.stream.threads` threads, until it is asked to stop or a thread fails.
+///
+/// # Errors
+/// The first fault of any thread, or what is wrong with brokers, topics, rights or the state directory.
+pub fn run(config: &Config, run: Run) -> Result<()> {
+    let application_id = config.text("application.id").ok_or_else(|| Fault::stop("application.id is not set"))?;
+    let base = Path::new(config.text("state.dir").unwrap_or("millstream-state"));
+    let home = StateHome::take(base, application_id, config.text("process.id"))?;
+    let clients = Clients::new(config, application_id, &home.process_id);
+    let admin = Admin::connect(&clients)?;
+    let resolved = Arc::new(prepare(config, &run, &admin, application_id)?);
+    admin.await_group(application_id, config.int("group.join.timeout.ms"), &run.stop)?;
+    let internal: Vec<Arc<str>> = resolved.internal.iter().map(|t| Arc::clone(&t.name)).collect();
+    let ends = if run.until_end { Some(Arc::new(input_ends(&clients, &run.topology, &resolved)?)) } else { None };
+    let shared = Arc::new(Shared {
+        cluster_id: admin.cluster_id(),
+        topic_ids: admin.topic_ids(&internal)?,
+        registry: stores::Registry::new(run.state.clone().unwrap_or_else(|| default_state(&home))),
+        admin,
+        clients,
+    });
+    let count = config.size("num.stream.threads").max(1);
+    let own_topics = resolved.internal.iter().any(|t| t.repartition);
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut threads: Vec<(JoinHandle<Result<()>>, Arc<AtomicBool>)> = Vec::new();
+    for number in 0..count {
+        let done = Arc::new(AtomicBool::new(false));
+        let plan = thread::Plan {
+            thread: number,
+            topology: Arc::clone(&run.topology),
+            resolved: Arc::clone(&resolved),
+            settings: (run.settings)(count),
+            default_reset: match config.text("auto.offset.reset") {
+                Some("latest") => Reset::Latest,
+                Some("none") => Reset::Fail,
+                _ => Reset::Earliest,
+            },
+            resets: run.topology.offset_resets(),
+            shared: Arc::clone(&shared),
+            stop: Arc::clone(&stop),
+            ends: ends.clone(),
+            done: Arc::clone(&done),
+            publish: Arc::clone(&run.publish),
+        };
+        let handle = std::thread::Builder::new()
+            .name(format!("stream-{number}"))
+            .spawn(move || thread::run(plan))
+            .map_err(|e| Fault::stop(format!("a stream thread can't be started: {e}")))?;
+        threads.push((handle, done));
+    }
+    supervise(&run, &stop, &threads, own_topics);
+    let mut result = Ok(());
+    for (handle, _) in threads {
+        let ended = handle.join().unwrap_or_else(|_| Err(Fault::stop("a stream thread panicked")));
+        result = result.and(ended);
+    }
+    drop(home);
+    result
+}
+
+/// Waits for a reason to stop: a wish, the end of input, or the end of a thread.
+fn supervise(run: &Run, stop: &AtomicBool, threads: &[(JoinHandle<Result<()>>, Arc<AtomicBool>)], own_topics: bool) {
+    let mut settled: Option<Instant> = None;
+    loop {
+        let ended = threads.iter().any(|(handle, _)| handle.is_finished());
+        let done = run.until_end && threads.iter().all(|(_, done)| done.load(Ordering::Acquire));
+        settled = if done { settled.or_else(|| Some(Instant::now())) } else { None };
+        let finished = settled.is_some_and(|since| !own_topics || since.elapsed() >= SETTLED);
+        if run.stop.load(Ordering::Relaxed) || ended || finished {
+            stop.store(true, Ordering::Relaxed);
+            return;
+        }
+        sleep(Duration::from_millis(20));
+    }
+}
+
+/// Looks at the topics, creates what may be created, and ties the topology to the real partition counts.
+fn prepare(config: &Config, run: &Run, admin: &Admin, application_id: &str) -> Result<Resolved> {
+    let mut counts = admin.counts()?;
+    let mut external = run.topology.external_sources();
+    external.extend(run.topology.external_sinks());
+    let missing: Vec<Arc<str>> =
+        external.iter().filter(|t| !counts.contains_key(*t)).cloned().collect::<BTreeSet<_>>().into_iter().collect();
+    if !missing.is_empty() {
+        if !run.create_topics {
+            let names: Vec<&str> = missing.iter().map(|t| &**t).collect();
+            return Err(admin::missing_topics(&names).at(format!("application `{application_id}`")));
+        }
+        admin.create_plain(&missing)?;
+        counts = admin.await_topics(&external)?;
+    }
+    // Internal topics are sized by what they come from, never by what a former run left behind.
+    let known: Counts = external.iter().filter_map(|t| Some((Arc::clone(t), *counts.get(t)?))).collect();
+    let resolved = run.topology.resolve(application_id, &known)?;
+    let replicas = i32::try_from(config.int("replication.factor")).unwrap_or(-1);
+    admin.ensure_internal(&resolved.internal, &config.topic(), replicas, &counts)?;
+    let internal: Vec<Arc<str>> = resolved.internal.iter().map(|t| Arc::clone(&t.name)).collect();
+    admin.await_topics(&internal)?;
+    Ok(resolved)
+}
+
+/// Where each partition of the input ends now.
+fn input_ends(clients: &Clients, topology: &Topology, resolved: &Resolved) -> Result<Vec<(TopicPartition, Offset)>> {
+    let partitions: Vec<TopicPartition> = topology
+        .external_sources()
+        .into_iter()
+        .flat_map(|t| {
+            (0..resolved.partitions.get(&t).copied().unwrap_or(0)).map(move |p| TopicPartition::new(t.clone(), p))
+        })
+        .collect();
+    let client: BaseConsumer<Quiet> = clients
+        .ends("until-end")
+        .create_with_context(Quiet)
+        .map_err(|e| Fault::stop(format!("the reader of input ends can't work: {e}")))?;
+    Ok(restore::listed(&client, &partitions, rdkafka::Offset::End)?.into_iter().collect())
+}
+
+#[cfg(not(feature = "rocksdb"))]
+fn default_state(_: &StateHome) -> Arc<dyn StateDir> {
+    Arc::new(MemoryState)
+}
+
+#[cfg(feature = "rocksdb")]
+fn default_state(home: &StateHome) -> Arc<dyn StateDir> {
+    /// Block cache and memtables of all tasks.
+    const CACHE_BYTES: usize = 64 << 20;
+    const WRITE_BUFFER_BYTES: usize = 64 << 20;
+    let runtime = Arc::new(crate::state::RocksRuntime::new(CACHE_BYTES, WRITE_BUFFER_BYTES));
+    Arc::new(RocksState::new(runtime, home.path.clone()))
+}

@@ -1,0 +1,318 @@
+//! The producer of one stream thread: its transactions and how they end.
+
+use super::{
+    clients::{Clients, client_error, log},
+    raw::{self, RawError, TopicHandle},
+};
+use crate::{
+    fault::{Fault, Result},
+    record::OutRecord,
+    worker::{CommitOffset, GroupMetadata, Outcome},
+};
+use rdkafka::{
+    ClientContext, Offset as RdOffset, TopicPartitionList,
+    config::RDKafkaLogLevel,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{DeliveryResult, Message as _},
+    producer::{BaseProducer, Producer as _, ProducerContext},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// One slice of a resumable call.
+const SLICE_MS: i32 = 50;
+/// One slice of an abort, which needs delivery reports polled in between.
+const ABORT_SLICE_MS: i32 = 2;
+/// How long an answer to a commit is waited for before the outcome counts as unknown.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a new producer may take to register.
+const INIT_PATIENCE: Duration = Duration::from_secs(180);
+
+/// Remembers the first delivery that failed.
+#[derive(Default)]
+struct Deliveries {
+    failed: Mutex<Option<Fault>>,
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
+        log(level, fac, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        client_error(&error, reason);
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, message)) = result {
+            let code = error.rdkafka_error_code();
+            // An abort purges what is queued; that is no failure of its own.
+            if matches!(code, Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight)) {
+                return;
+            }
+            let fault = Fault::rebuild(format!("a record was not written: {error}")).at(format!(
+                "{}-{}",
+                message.topic(),
+                message.partition()
+            ));
+            self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(fault);
+        }
+    }
+}
+
+/// The producer of one stream thread.
+pub(super) struct Producer {
+    clients: Clients,
+    thread: usize,
+    exactly_once: bool,
+    open: bool,
+    broken: bool,
+    fenced_at: Option<Instant>,
+    topics: BTreeMap<Arc<str>, TopicHandle>,
+    client: Option<BaseProducer<Deliveries>>,
+}
+
+impl Producer {
+    /// A producer that is not connected yet; [`Producer::replace`] makes it ready.
+    pub fn new(clients: Clients, thread: usize, exactly_once: bool) -> Self {
+        Self {
+            clients,
+            thread,
+            exactly_once,
+            open: false,
+            broken: true,
+            fenced_at: None,
+            topics: BTreeMap::new(),
+            client: None,
+        }
+    }
+
+    fn rk(&self) -> Option<*mut rdkafka_sys::rd_kafka_t> {
+        self.client.as_ref().map(|c| c.client().native_ptr())
+    }
+
+    /// Destroys the client and registers a new one under the same transactional id: former transactions are decided.
+    pub fn replace(&mut self) -> Result<()> {
+        self.drop_client();
+        let config = self.clients.producer(self.thread, self.exactly_once);
+        let client: BaseProducer<Deliveries> = config
+            .create_with_context(Deliveries::default())
+            .map_err(|e| Fault::stop(format!("the producer can't work: {e}")).hint("check the producer. settings"))?;
+        if self.exactly_once {
+            let start = Instant::now();
+            while let Err(error) = raw::init(client.client().native_ptr(), 5_000) {
+                let again = error.retriable && !error.fatal && start.elapsed() < INIT_PATIENCE;
+                if !again {
+                    return Err(self.init_failed(&error));
+                }
+            }
+        }
+        self.client = Some(client);
+        self.broken = false;
+        Ok(())
+    }
+
+    fn init_failed(&self, error: &RawError) -> Fault {
+        let id = self.clients.transactional_id(self.thread);
+        let fault = Fault::stop(format!("the transactional id `{id}` can't be registered: {error}"));
+        match error.code {
+            RDKafkaErrorCode::TransactionalIdAuthorizationFailed => {
+                fault.hint("grant WRITE and DESCRIBE on transactional ids that start with the application.id")
+            }
+            RDKafkaErrorCode::InvalidTransactionTimeout => {
+                fault.hint("transaction.timeout.ms is above the broker's transaction.max.timeout.ms")
+            }
+            _ => fault.hint("look at the broker's log"),
+        }
+    }
+
+    fn drop_client(&mut self) {
+        self.topics.clear();
+        self.client = None;
+        self.open = false;
+        self.broken = true;
+    }
+
+    /// Starts a transaction.
+    pub fn begin(&mut self) -> Result<()> {
+        if !self.exactly_once {
+            return Ok(());
+        }
+        let Some(rk) = self.rk().filter(|_| !self.broken) else {
+            return Err(Fault::rebuild("there is no producer"));
+        };
+        raw::begin(rk).map_err(|error| {
+            self.broken |= error.fatal;
+            Fault::rebuild(format!("no transaction can be started: {error}"))
+        })?;
+        self.open = true;
+        Ok(())
+    }
+
+    /// Puts records into the client's queue; waits while it is full.
+    pub fn send(&mut self, records: &[OutRecord]) -> Result<()> {
+        let Some(rk) = self.rk() else { return Err(Fault::rebuild("there is no producer")) };
+        for record in records {
+            if !self.topics.contains_key(&record.topic) {
+                let handle = TopicHandle::new(rk, &record.topic)
+                    .ok_or_else(|| Fault::stop("no handle for a topic").at(record.topic.to_string()))?;
+                self.topics.insert(Arc::clone(&record.topic), handle);
+            }
+            let topic = &self.topics[&record.topic];
+            while let Err(error) = raw::produce(rk, topic, record) {
+                if error.code == RDKafkaErrorCode::QueueFull {
+                    self.poll(Duration::from_millis(5));
+                    self.failure()?;
+                    continue;
+                }
+                self.broken |= error.fatal;
+                return Err(Fault::rebuild(format!("a record can't be sent: {error}"))
+                    .at(format!("{}-{}", record.topic, record.partition)));
+            }
+        }
+        self.poll(Duration::ZERO);
+        self.failure()
+    }
+
+    fn poll(&self, timeout: Duration) {
+        if let Some(client) = &self.client {
+            client.poll(timeout);
+        }
+    }
+
+    fn failure(&self) -> Result<()> {
+        let Some(client) = &self.client else { return Ok(()) };
+        let failed = client.context().failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Adds the offsets and commits.
+    pub fn commit(&mut self, offsets: &[CommitOffset], group: &GroupMetadata) -> Outcome {
+        let Some(rk) = self.rk().filter(|_| !self.broken) else { return Outcome::Fenced };
+        let list = offset_list(offsets);
+        let start = Instant::now();
+        if !offsets.is_empty() {
+            // Librdkafka ignores this timeout while the group's coordinator is away; the watchdog sees that.
+            while let Err(error) = raw::send_offsets(rk, &list, &self.clients.application_id, group, 10_000) {
+                if let Some(outcome) = self.judge(&error, start, false) {
+                    return outcome;
+                }
+            }
+        }
+        while let Err(error) = raw::commit(rk, SLICE_MS) {
+            if let Some(outcome) = self.judge(&error, start, true) {
+                return outcome;
+            }
+            self.poll(Duration::ZERO);
+        }
+        self.open = false;
+        Outcome::Committed
+    }
+
+    /// What an error of a transaction call means; `None`: call again. `ending` tells that the commit itself may have
+    /// reached the coordinator: then a client that can't tell leaves the outcome unknown.
+    fn judge(&mut self, error: &RawError, start: Instant, ending: bool) -> Option<Outcome> {
+        use RDKafkaErrorCode as E;
+        if error.fatal {
+            self.broken = true;
+            tracing::warn!(%error, "the producer is of no use any more");
+            if is_fenced(error.code) {
+                self.fenced_at = Some(Instant::now());
+            }
+            return Some(if ending { Outcome::Unknown } else { Outcome::Fenced });
+        }
+        if error.abortable {
+            return Some(match error.code {
+                E::IllegalGeneration | E::UnknownMemberId | E::FencedInstanceId => Outcome::Lost,
+                _ => Outcome::Aborted(Fault::retry(format!("the transaction failed: {error}"))),
+            });
+        }
+        if error.retriable && start.elapsed() < COMMIT_PATIENCE {
+            return None;
+        }
+        self.broken = true;
+        Some(Outcome::Unknown)
+    }
+
+    /// Aborts what is open. An error means that the client must be replaced.
+    pub fn abort(&mut self) -> Result<()> {
+        if !self.open {
+            return if self.broken && self.exactly_once { Err(unusable()) } else { Ok(()) };
+        }
+        self.open = false;
+        let Some(rk) = self.rk().filter(|_| !self.broken) else { return Err(unusable()) };
+        let start = Instant::now();
+        while let Err(error) = raw::abort(rk, ABORT_SLICE_MS) {
+            // Purged messages are failed deliveries, and the abort waits until they are polled.
+            self.poll(Duration::ZERO);
+            if error.fatal || !error.retriable || start.elapsed() > COMMIT_PATIENCE {
+                self.broken = true;
+                return Err(Fault::retry(format!("the transaction can't be aborted: {error}")));
+            }
+        }
+        let _purged = self.failure();
+        Ok(())
+    }
+
+    /// At least once: all that was sent is delivered, or a failure.
+    pub fn flush(&mut self) -> Result<()> {
+        let Some(rk) = self.rk() else { return Err(Fault::retry("there is no producer")) };
+        let start = Instant::now();
+        while !raw::flush(rk, SLICE_MS) {
+            self.poll(Duration::ZERO);
+            self.failure()?;
+            if start.elapsed() > INIT_PATIENCE {
+                return Err(Fault::retry("the broker did not take the output in time"));
+            }
+        }
+        self.poll(Duration::ZERO);
+        self.failure()
+    }
+
+    /// True once when this producer was fenced by another one with its transactional id, within the last minute again.
+    pub fn fenced_again(&mut self, before: &mut Option<Instant>) -> bool {
+        let Some(at) = self.fenced_at.take() else { return false };
+        let again = before.is_some_and(|b| at.duration_since(b) < Duration::from_secs(60));
+        *before = Some(at);
+        again
+    }
+
+    /// Its transactional id.
+    pub fn transactional_id(&self) -> String {
+        self.clients.transactional_id(self.thread)
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        self.drop_client();
+    }
+}
+
+fn unusable() -> Fault {
+    Fault::retry("the producer is of no use any more")
+}
+
+fn is_fenced(code: RDKafkaErrorCode) -> bool {
+    matches!(code, RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch)
+}
+
+/// Offsets with metadata as the client wants them.
+pub(super) fn offset_list(offsets: &[CommitOffset]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(offsets.len());
+    for o in offsets {
+        let mut e = list.add_partition(&o.partition.topic, o.partition.partition);
+        if let Err(error) = e.set_offset(RdOffset::Offset(o.offset)) {
+            tracing::error!(%error, partition = %o.partition, "an offset is not one");
+        }
+        e.set_metadata(&o.metadata);
+    }
+    list
+}

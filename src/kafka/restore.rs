@@ -1,0 +1,173 @@
+//! Reads changelogs in pieces, outside the group and off the stream thread.
+
+use super::{
+    clients::{Clients, Quiet},
+    consumer::{list_of, offsets_of, patiently},
+    raw::Queue,
+};
+use crate::{
+    fault::{Fault, Result},
+    record::{Offset, RawRecord, TopicPartition},
+    worker::LogRange,
+};
+use rdkafka::{
+    Offset as RdOffset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _, ConsumerContext},
+};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    thread::Thread,
+    time::{Duration, Instant},
+};
+
+/// Records of one piece.
+const PIECE_RECORDS_MAX: usize = 2_000;
+/// How long a piece may be waited for; an open transaction of a dead owner blocks the reader until it times out.
+const PIECE_PATIENCE: Duration = Duration::from_secs(120);
+
+impl ConsumerContext for Quiet {}
+
+struct Reader {
+    queue: Queue,
+    position: Offset,
+}
+
+/// The reader of the changelogs of one stream thread.
+pub(super) struct Restorer {
+    clients: Clients,
+    role: String,
+    waker: Arc<Thread>,
+    readers: BTreeMap<TopicPartition, Reader>,
+    client: Option<BaseConsumer<Quiet>>,
+    ends: Option<BaseConsumer<Quiet>>,
+}
+
+impl Restorer {
+    /// A reader that connects when it is first needed. To be made on the thread that uses it.
+    pub fn new(clients: Clients, thread: usize) -> Self {
+        Self {
+            clients,
+            role: format!("{thread:03}-restore"),
+            waker: Arc::new(std::thread::current()),
+            readers: BTreeMap::new(),
+            client: None,
+            ends: None,
+        }
+    }
+
+    /// Start and read-uncommitted end of each partition, in order.
+    pub fn ranges(&mut self, partitions: &[TopicPartition]) -> Result<Vec<LogRange>> {
+        let client = match &mut self.ends {
+            Some(client) => client,
+            none => none.insert(connect(&self.clients.ends(&format!("{}-ends", self.role)))?),
+        };
+        let starts = listed(client, partitions, RdOffset::Beginning)?;
+        let ends = listed(client, partitions, RdOffset::End)?;
+        let range = |p: &TopicPartition| match (starts.get(p), ends.get(p)) {
+            (Some(start), Some(end)) => Ok(LogRange { start: *start, end: *end }),
+            _ => Err(Fault::retry("the broker did not tell where a changelog starts and ends").at(p.to_string())),
+        };
+        partitions.iter().map(range).collect()
+    }
+
+    /// The next piece of a changelog: committed records from `from` on, and the position after them. Returns once the
+    /// position has moved.
+    pub fn piece(&mut self, changelog: &TopicPartition, from: Offset, to: Offset) -> Result<(Vec<RawRecord>, Offset)> {
+        self.open(changelog, from)?;
+        let client = self.client.as_ref().expect("opened above");
+        let reader = self.readers.get_mut(changelog).expect("opened above");
+        let start = Instant::now();
+        loop {
+            let batch = reader.queue.consume(20, PIECE_RECORDS_MAX);
+            let (mut records, errors) = batch.records();
+            drop(batch);
+            if let Some(code) = errors.first() {
+                tracing::debug!(%changelog, %code, "the reader of a changelog reports an error");
+            }
+            // Events of the client itself; no records come this way.
+            drop(client.poll(Duration::ZERO));
+            records.retain(|r| r.offset < to);
+            let seen = client.position().map(|list| offsets_of(&list)).unwrap_or_default();
+            let position = seen.get(changelog).copied().unwrap_or(from).max(from);
+            let position = records.last().map_or(position, |last| position.max(last.offset + 1));
+            if position > from || from >= to {
+                reader.position = position;
+                return Ok((records, position));
+            }
+            if start.elapsed() > PIECE_PATIENCE {
+                return Err(Fault::retry("the changelog can't be read").at(changelog.to_string()));
+            }
+        }
+    }
+
+    /// Makes the reader read a changelog from an offset on.
+    fn open(&mut self, changelog: &TopicPartition, from: Offset) -> Result<()> {
+        if self.readers.get(changelog).is_some_and(|r| r.position == from) {
+            return Ok(());
+        }
+        let client = match &mut self.client {
+            Some(client) => client,
+            none => none.insert(connect(&self.clients.reader(&self.role))?),
+        };
+        self.readers.remove(changelog);
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&changelog.topic, changelog.partition, RdOffset::Offset(from))
+            .map_err(|e| bad(&e))?;
+        if let Err(error) = client.incremental_unassign(&list_of(std::slice::from_ref(changelog))) {
+            tracing::trace!(%error, "the changelog was not read yet");
+        }
+        let rk = client.client().native_ptr();
+        let queue = Queue::of_partition(rk, &changelog.topic, changelog.partition, &self.waker)
+            .ok_or_else(|| Fault::stop("the client has no queue for a partition").at(changelog.to_string()))?;
+        client.incremental_assign(&list).map_err(|e| bad(&e))?;
+        self.readers.insert(changelog.clone(), Reader { queue, position: from });
+        Ok(())
+    }
+
+    /// The reader of this changelog may go.
+    pub fn done(&mut self, changelog: &TopicPartition) {
+        if self.readers.remove(changelog).is_none() {
+            return;
+        }
+        if self.readers.is_empty() {
+            // A client keeps threads and connections; most of the time there is nothing to restore.
+            self.client = None;
+        } else if let Some(client) = &self.client
+            && let Err(error) = client.incremental_unassign(&list_of(std::slice::from_ref(changelog)))
+        {
+            tracing::debug!(%error, %changelog, "the reader of a changelog does not go");
+        }
+    }
+}
+
+impl Drop for Restorer {
+    fn drop(&mut self) {
+        // Queue references before their client, whose end would hang otherwise.
+        self.readers.clear();
+        self.client = None;
+    }
+}
+
+fn connect(config: &rdkafka::ClientConfig) -> Result<BaseConsumer<Quiet>> {
+    config.create_with_context(Quiet).map_err(|e| bad(&e))
+}
+
+/// First offsets or ends of partitions, as the client's isolation level sees them.
+pub(super) fn listed(
+    client: &BaseConsumer<Quiet>,
+    partitions: &[TopicPartition],
+    which: RdOffset,
+) -> Result<BTreeMap<TopicPartition, Offset>> {
+    if partitions.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let mut list = list_of(partitions);
+    list.set_all_offsets(which).map_err(|e| bad(&e))?;
+    let answer = patiently("offsets", || client.offsets_for_times(list.clone(), Duration::from_secs(5)))?;
+    Ok(offsets_of(&answer))
+}
+
+fn bad(error: &rdkafka::error::KafkaError) -> Fault {
+    Fault::stop(format!("the reader of changelogs can't work: {error}")).hint("check the consumer. settings")
+}

@@ -1,0 +1,290 @@
+//! One stream thread: a worker, its consumer and its producer.
+
+use super::{
+    consumer::{Consumer, Reset},
+    helpers::{Answers, Helpers, Shared},
+    process,
+    producer::{Producer, offset_list},
+    wall_clock,
+};
+use crate::{
+    fault::{Fault, Remedy, Result},
+    record::{Offset, TopicPartition},
+    topology::{OffsetReset, Resolved, Topology},
+    worker::{CommitOffset, Effect, Event, GroupMetadata, Guarantee, NEVER, Outcome, Settings, Snapshot, Worker},
+};
+use rdkafka::error::RDKafkaErrorCode;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Records processed before the group is served again.
+const STEP_RECORDS: usize = 2_000;
+/// Longest wait while nothing happens; everything that happens ends it.
+const IDLE_WAIT: Duration = Duration::from_millis(50);
+/// Time between two looks at positions that moved without records.
+const POSITIONS_EVERY: Duration = Duration::from_millis(5);
+/// Time between two snapshots.
+const PUBLISH_EVERY: Duration = Duration::from_millis(500);
+
+/// What a stream thread gets.
+pub(super) struct Plan {
+    pub thread: usize,
+    pub topology: Arc<Topology>,
+    pub resolved: Arc<Resolved>,
+    pub settings: Settings,
+    pub default_reset: Reset,
+    pub resets: BTreeMap<Arc<str>, OffsetReset>,
+    pub shared: Arc<Shared>,
+    /// Set when the process shall end.
+    pub stop: Arc<AtomicBool>,
+    /// Where input ended when the process started, with `--until-end`.
+    pub ends: Option<Arc<Vec<(TopicPartition, Offset)>>>,
+    /// True while this thread has nothing left to do up to the ends.
+    pub done: Arc<AtomicBool>,
+    pub publish: Arc<dyn Fn(usize, Snapshot) + Send + Sync>,
+}
+
+struct StreamThread {
+    number: usize,
+    worker: Worker,
+    consumer: Consumer,
+    producer: Producer,
+    helpers: Helpers,
+    shared: Arc<Shared>,
+    answers: Receiver<Event>,
+    events: Vec<Event>,
+    exactly_once: bool,
+    /// Offsets sent at least once are committed by the consumer.
+    fenced_before: Option<Instant>,
+    exit: Option<Option<Fault>>,
+}
+
+/// Runs a stream thread until it is asked to stop or fails.
+pub(super) fn run(plan: Plan) -> Result<()> {
+    let waker = Arc::new(thread::current());
+    let exactly_once = plan.settings.guarantee == Guarantee::ExactlyOnceV2;
+    let (give, answers) = channel();
+    let helpers = Helpers::start(&plan.shared, plan.thread, &Answers::new(give, Arc::clone(&waker)))?;
+    let mut producer = Producer::new(plan.shared.clients.clone(), plan.thread, exactly_once);
+    let (resets, default_reset) = (plan.resets, plan.default_reset);
+    let reset = move |topic: &str| match resets.get(topic) {
+        Some(OffsetReset::Earliest) => Reset::Earliest,
+        Some(OffsetReset::Latest) => Reset::Latest,
+        Some(OffsetReset::None) => Reset::Fail,
+        None => default_reset,
+    };
+    let consumer = Consumer::join(
+        &plan.shared.clients.consumer(plan.thread),
+        plan.resolved.subscription(),
+        Box::new(reset),
+        waker,
+    )?;
+    // Beside the join: registering takes up to a second when the former owner left a transaction open.
+    if let Err(fault) = producer.replace() {
+        consumer.close();
+        return Err(fault);
+    }
+    let settings = Settings { session: process::draw_session(), ..plan.settings };
+    let stream = StreamThread {
+        number: plan.thread,
+        worker: Worker::new(plan.topology, plan.resolved, settings),
+        consumer,
+        producer,
+        helpers,
+        shared: plan.shared,
+        answers,
+        events: Vec::new(),
+        exactly_once,
+        fenced_before: None,
+        exit: None,
+    };
+    stream.run(&plan.stop, plan.ends.as_ref().map(|e| e.as_slice()), &plan.done, &*plan.publish)
+}
+
+impl StreamThread {
+    fn run(
+        mut self,
+        stop: &AtomicBool,
+        ends: Option<&[(TopicPartition, Offset)]>,
+        done: &AtomicBool,
+        publish: &(dyn Fn(usize, Snapshot) + Send + Sync),
+    ) -> Result<()> {
+        let mut stopping = false;
+        let mut published = Instant::now() - PUBLISH_EVERY;
+        let mut looked = Instant::now();
+        while self.exit.is_none() {
+            if !stopping && stop.load(Ordering::Relaxed) {
+                stopping = true;
+                self.worker.handle(wall_clock(), Event::Stop);
+            }
+            let mut busy = self.listen()?;
+            if !busy || looked.elapsed() >= POSITIONS_EVERY {
+                looked = Instant::now();
+                self.consumer.positions(&mut self.events);
+            }
+            busy |= self.hear();
+            busy |= self.worker.step(wall_clock(), STEP_RECORDS);
+            busy |= self.act()?;
+            if published.elapsed() >= PUBLISH_EVERY {
+                published = Instant::now();
+                publish(self.number, self.worker.snapshot());
+            }
+            if let Some(ends) = ends {
+                done.store(self.worker.idle() && self.worker.committed_up_to(ends), Ordering::Release);
+            }
+            if !busy {
+                self.rest();
+            }
+        }
+        publish(self.number, self.worker.snapshot());
+        let fault = self.exit.flatten();
+        drop(self.worker);
+        drop(self.helpers);
+        self.consumer.close();
+        drop(self.producer);
+        fault.map_or(Ok(()), Err)
+    }
+
+    /// Serves the group and takes what was fetched and answered.
+    fn listen(&mut self) -> Result<bool> {
+        self.consumer.poll(&mut self.events)?;
+        let mut more = self.consumer.consume(&mut self.events)?;
+        while let Ok(answer) = self.answers.try_recv() {
+            self.events.push(answer);
+            more = true;
+        }
+        Ok(more)
+    }
+
+    fn hear(&mut self) -> bool {
+        let now = wall_clock();
+        let some = !self.events.is_empty();
+        for event in self.events.drain(..) {
+            self.worker.handle(now, event);
+        }
+        some
+    }
+
+    fn rest(&self) {
+        let wakeup = self.worker.next_wakeup();
+        let wait = match wakeup {
+            NEVER => IDLE_WAIT,
+            at => IDLE_WAIT.min(Duration::from_millis(u64::try_from(at - wall_clock()).unwrap_or(0))),
+        };
+        if !wait.is_zero() {
+            thread::park_timeout(wait);
+        }
+    }
+
+    /// Carries out what the worker asks for, until it asks for nothing more.
+    fn act(&mut self) -> Result<bool> {
+        let mut busy = false;
+        loop {
+            while let Some(effect) = self.worker.poll_effect() {
+                busy = true;
+                self.carry_out(effect)?;
+                self.hear();
+            }
+            self.consumer.apply_fetches(&mut self.events)?;
+            if !self.hear() {
+                return Ok(busy);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> Result<()> {
+        match effect {
+            Effect::Begin => {
+                let begun = self.producer.begin();
+                self.sent(begun);
+            }
+            Effect::Send { records } => {
+                let sent = self.producer.send(&records);
+                self.sent(sent);
+            }
+            Effect::Commit { request, offsets, group } => {
+                let outcome = self.commit(&offsets, &group)?;
+                self.events.push(Event::CommitEnded { request, outcome });
+            }
+            Effect::Abort { request } => {
+                let result = self.producer.abort();
+                self.events.push(Event::AbortEnded { request, result });
+            }
+            Effect::ReplaceProducer { request } => {
+                let result = self.producer.replace();
+                self.events.push(Event::ProducerReady { request, result });
+            }
+            Effect::FetchStable { request, partitions } => {
+                let result = self.consumer.stable(&partitions);
+                self.events.push(Event::StableOffsets { request, result });
+            }
+            Effect::Fetch { fetch, partition, from } => self.consumer.fetch(fetch, partition, from),
+            Effect::Flow { partition, on } => self.consumer.flow(&partition, on),
+            Effect::Unassign => self.consumer.unassign()?,
+            Effect::Rejoin => self.consumer.rejoin()?,
+            Effect::OpenStores { request, task, stores } => self.helpers.open(request, task, stores),
+            Effect::CloseStores { request, task } => self.helpers.close(request, task),
+            job @ (Effect::LogRanges { .. } | Effect::Restore { .. } | Effect::RestoreDone { .. }) => {
+                self.helpers.log(job);
+            }
+            job @ Effect::Persist { .. } => self.helpers.disk(job),
+            job @ Effect::Purge { .. } => self.helpers.chore(job),
+            // Before the record in hand is committed, or the broker could delete it.
+            Effect::KeepForever { topic } => {
+                tracing::info!(topic = &*topic, "event time lies far behind the wall clock: retention.ms is set to -1");
+                let kept = self.shared.admin.keep_forever(&topic);
+                self.sent(kept);
+            }
+            Effect::Exit { fault } => self.exit = Some(fault),
+        }
+        Ok(())
+    }
+
+    fn sent(&mut self, result: Result<()>) {
+        if let Err(fault) = result {
+            self.events.push(Event::SendFailed { fault });
+        }
+    }
+
+    fn commit(&mut self, offsets: &[CommitOffset], group: &GroupMetadata) -> Result<Outcome> {
+        if !self.exactly_once {
+            return Ok(self.commit_at_least_once(offsets));
+        }
+        let outcome = self.producer.commit(offsets, group);
+        if self.producer.fenced_again(&mut self.fenced_before) {
+            let id = self.producer.transactional_id();
+            return Err(Fault::stop(format!("another process uses the transactional id `{id}`"))
+                .hint("two processes have the same process id: give each its own state.dir or process.id"));
+        }
+        Ok(outcome)
+    }
+
+    fn commit_at_least_once(&mut self, offsets: &[CommitOffset]) -> Outcome {
+        if let Err(fault) = self.producer.flush() {
+            return Outcome::Aborted(fault.with_remedy(Remedy::Retry));
+        }
+        if offsets.is_empty() {
+            return Outcome::Committed;
+        }
+        match self.consumer.commit(&offset_list(offsets)) {
+            Ok(()) => Outcome::Committed,
+            Err(error) => match error.rdkafka_error_code() {
+                Some(
+                    RDKafkaErrorCode::IllegalGeneration
+                    | RDKafkaErrorCode::UnknownMemberId
+                    | RDKafkaErrorCode::FencedInstanceId
+                    | RDKafkaErrorCode::RebalanceInProgress,
+                ) => Outcome::Lost,
+                _ => Outcome::Aborted(Fault::retry(format!("offsets can't be committed: {error}"))),
+            },
+        }
+    }
+}
