@@ -173,6 +173,12 @@ impl Driver {
         Ok(driver)
     }
 
+    /// A store by name.
+    pub fn store(&mut self, name: &str) -> &mut Store {
+        let found = self.inside.stores.iter_mut().find(|s| &*s.spec().name == name);
+        found.unwrap_or_else(|| panic!("there is no store {name}"))
+    }
+
     /// Records that were left out.
     pub fn dropped(&self) -> u64 {
         self.inside.dropped

@@ -1,9 +1,11 @@
-//! Kafka Streams' own results, scenario by scenario: the text of the topology, and every record it writes.
+//! Kafka Streams' own results, scenario by scenario: the text of the topology, every record it writes to any topic, what
+//! its stores hold, and how many records it drops.
 
 mod build;
 mod driver;
 mod expr;
 mod processors;
+mod rows;
 mod value;
 
 use bytes::Bytes;
@@ -13,6 +15,7 @@ use millstream::{
     record::{Headers, RawRecord},
     topology::Topology,
 };
+use rows::Rows;
 use serde_json::{Value as Json, json};
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
 
@@ -95,15 +98,25 @@ fn headers(step: &Json) -> Headers {
     pairs.into_iter().map(header).collect()
 }
 
-/// Runs the steps and gives what was written, by topic, in the oracle's form.
-fn run(topology: &Topology, scenario: &Json) -> (BTreeMap<String, Vec<Json>>, u64, Result<()>) {
+/// What came of a scenario.
+struct Ran {
+    driver: Driver,
+    /// What was written, by topic, in the oracle's form.
+    written: BTreeMap<String, Vec<Json>>,
+    /// What stores were asked for, by step.
+    reads: Vec<(usize, Rows)>,
+    end: Result<()>,
+}
+
+/// Runs the steps.
+fn run(topology: &Topology, scenario: &Json) -> Ran {
     let id = scenario["config"].get("application.id").and_then(Json::as_str).unwrap_or("app");
     let counts = topology.external_sources().into_iter().map(|t| (t, 1)).collect::<BTreeMap<Arc<str>, i32>>();
     let start = scenario.get("start_wall_ms").and_then(Json::as_i64).unwrap_or(0);
     let resolved = topology.resolve(id, &counts).expect("all topics are known");
     let mut driver = Driver::new(topology, &resolved, start).expect("a driver");
     let mut written: BTreeMap<String, Vec<Json>> = BTreeMap::new();
-    let mut end = Ok(());
+    let (mut end, mut reads) = (Ok(()), Vec::new());
     for (at, step) in scenario["steps"].as_array().expect("steps").iter().enumerate() {
         end = if let Some(topic) = step.get("pipe").and_then(Json::as_str) {
             let timestamp = step["ts"].as_i64().expect("a timestamp");
@@ -112,6 +125,8 @@ fn run(topology: &Topology, scenario: &Json) -> (BTreeMap<String, Vec<Json>>, u6
         } else if let Some(ms) = step.get("advance_ms").and_then(Json::as_i64) {
             driver.advance(ms)
         } else {
+            let store = driver.store(step["read_store"].as_str().expect("a store"));
+            reads.push((at, rows::held(store, step.get("key").and_then(Json::as_str))));
             Ok(())
         };
         for record in driver.written.drain(..) {
@@ -128,7 +143,7 @@ fn run(topology: &Topology, scenario: &Json) -> (BTreeMap<String, Vec<Json>>, u6
             break;
         }
     }
-    (written, driver.dropped(), end)
+    Ran { driver, written, reads, end }
 }
 
 fn expected_outputs(expected: &Json) -> BTreeMap<String, Vec<Json>> {
@@ -147,15 +162,21 @@ fn expected_outputs(expected: &Json) -> BTreeMap<String, Vec<Json>> {
     topics.iter().map(|(t, rs)| (t.clone(), rs.as_array().into_iter().flatten().map(record).collect())).collect()
 }
 
+fn read(entry: &Json) -> (usize, Rows) {
+    let step = entry["step"].as_u64().and_then(|step| usize::try_from(step).ok());
+    (step.expect("a step"), rows::expected(&entry["entries"]))
+}
+
 #[test]
-fn records_are_those_of_kafka_streams() {
+fn records_and_rows_are_those_of_kafka_streams() {
     let (mut wrong, mut right) = (Vec::new(), 0);
     for (name, scenario, expected) in scenarios() {
         let Ok(topology) = build::build(&scenario).build() else { continue };
         if topology.external_sources().is_empty() {
             continue;
         }
-        let (written, dropped, end) = run(&topology, &scenario);
+        let Ran { mut driver, written, reads, end } = run(&topology, &scenario);
+        let dropped = driver.dropped();
         let mut differences = Vec::new();
         let wanted = expected_outputs(&expected);
         for topic in written.keys().chain(wanted.keys()) {
@@ -173,6 +194,16 @@ fn records_are_those_of_kafka_streams() {
         }
         if expected["error"].is_null() && Some(dropped) != expected["dropped"].as_u64() {
             differences.push(format!("  dropped {dropped}, wanted {}", expected["dropped"]));
+        }
+        let wanted: Vec<(usize, Rows)> = expected["reads"].as_array().into_iter().flatten().map(read).collect();
+        if reads != wanted {
+            differences.push(format!("  read {reads:?}, wanted {wanted:?}"));
+        }
+        for (name, entries) in expected["stores"].as_object().into_iter().flatten() {
+            let (held, wanted) = (rows::held(driver.store(name), None), rows::expected(entries));
+            if held != wanted {
+                differences.push(format!("  store {name} holds {held:?}, wanted {wanted:?}"));
+            }
         }
         if differences.is_empty() {
             right += 1;
