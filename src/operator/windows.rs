@@ -126,6 +126,17 @@ mod tests {
         assert_eq!(windows(10, 10).windows_for(i64::MAX).count(), 1);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn windows_are_those_that_hold_the_time(size in 1u64..50, advance in 1u64..50, at in 0i64..1_000) {
+            let advance = advance.min(size);
+            let step = usize::try_from(advance).expect("a small number");
+            let (size_ms, bound) = (i64::try_from(size).expect("a small number"), 0..=at);
+            let wanted: Vec<_> = bound.step_by(step).filter(|start| at < start + size_ms).collect();
+            proptest::prop_assert_eq!(windows(size, advance).windows_for(at).collect::<Vec<_>>(), wanted);
+        }
+    }
+
     #[test]
     fn senseless_windows_are_refused() {
         assert!(windows(0, 0).check().is_err());

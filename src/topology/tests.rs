@@ -129,3 +129,100 @@ fn processors_connect_to_stores_of_tables() {
     let fault = builder.build().err().unwrap();
     assert!(fault.to_string().contains("store `counts` is not added"), "{fault}");
 }
+
+/// The first mistake of a topology.
+fn mistake(build: impl Fn(&StreamsBuilder)) -> String {
+    let builder = StreamsBuilder::new();
+    build(&builder);
+    builder.build().err().expect("a mistake").to_string()
+}
+
+#[test]
+fn topics_are_read_in_one_way_only() {
+    let text = mistake(|b| {
+        b.stream::<String, String>("in");
+        b.stream::<String, i64>("in");
+    });
+    assert!(text.contains("read the same topics with different types"), "{text}");
+    let text = mistake(|b| {
+        b.stream::<String, String>("in");
+        b.stream::<String, String>(["in", "other"]);
+    });
+    assert!(text.contains("read overlapping but not equal topics"), "{text}");
+    let text = mistake(|b| {
+        b.stream::<String, String>("in");
+        b.stream_with::<String, String>("in", Consumed::default().offset_reset(OffsetReset::Earliest));
+    });
+    assert!(text.contains("different offset resets"), "{text}");
+    let text = mistake(|b| {
+        b.stream::<String, String>("in");
+        b.table::<String, String>("in");
+    });
+    assert!(text.contains("topic `in` is read by another source too"), "{text}");
+}
+
+#[test]
+fn a_stream_that_is_read_twice_has_one_source() {
+    let builder = StreamsBuilder::new();
+    builder.stream::<String, String>("in").to("a");
+    builder.stream::<String, String>("in").to("b");
+    let topology = builder.build().unwrap();
+    let resolved = topology.resolve("app", &counts(&[("in", 1)])).unwrap();
+    assert_eq!(resolved.sub_topologies.len(), 1);
+    assert_eq!(topology.graph(0, &resolved).unwrap().nodes.len(), 3);
+}
+
+#[test]
+fn names_are_checked() {
+    assert!(mistake(|b| b.stream::<String, String>("in").to("a b")).contains("has a character other than"));
+    assert!(mistake(|b| b.stream::<String, String>("in").to("")).contains("name `` is empty"));
+    let twice = || StoreBuilder::key_value("s", crate::codec::serdes::string(), crate::codec::serdes::i64());
+    let text = mistake(|b| {
+        b.add_state_store(twice());
+        b.add_state_store(twice());
+    });
+    assert!(text.contains("store `s` is added twice"), "{text}");
+    let text = mistake(|b| {
+        b.stream::<String, String>("a").group_by_key().count_with(Materialized::as_store("s"));
+        b.stream::<String, String>("b").group_by_key().count_with(Materialized::as_store("s"));
+    });
+    assert!(text.contains("store `s` is already added"), "{text}");
+}
+
+#[test]
+fn windows_are_checked() {
+    let text = mistake(|b| {
+        let windows = TimeWindows::of_size_with_no_grace(Duration::ZERO);
+        b.stream::<String, String>("in").group_by_key().windowed_by(windows).count();
+    });
+    assert!(text.contains("the window size is not positive"), "{text}");
+}
+
+#[test]
+fn repartition_topics_take_the_greatest_count_upstream() {
+    let builder = StreamsBuilder::new();
+    let stream = builder.stream::<String, String>(["a", "b"]).select_key(|_, v| v.cloned());
+    stream.group_by_key().count().to_stream().map(|k, n| (n.copied(), k.cloned())).group_by_key().count();
+    let topology = builder.build().unwrap();
+    let resolved = topology.resolve("app", &counts(&[("a", 3), ("b", 3)])).unwrap();
+    assert_eq!(resolved.sub_topologies.iter().map(|s| s.partitions).collect::<Vec<_>>(), [3, 3, 3]);
+    let repartition = &resolved.internal[0];
+    assert_eq!((&*repartition.config["retention.ms"], &*repartition.config["cleanup.policy"]), ("-1", "delete"));
+    let changelog = resolved.internal.iter().find(|t| !t.repartition).unwrap();
+    assert_eq!(changelog.config["cleanup.policy"], "compact");
+    assert_eq!(resolved.subscription().len(), 4);
+}
+
+#[test]
+fn an_asked_for_count_must_fit_the_other_side_of_a_join() {
+    let build = |partitions| {
+        let builder = StreamsBuilder::new();
+        let table = builder.table::<String, String>("table");
+        let stream = builder.stream::<String, String>("in");
+        let stream = stream.repartition_with(Repartitioned::number_of_partitions(partitions));
+        stream.join(&table, |l, _| Some(l.clone())).to("out");
+        builder.build().unwrap().resolve("app", &counts(&[("table", 4), ("in", 2)]))
+    };
+    assert_eq!(build(4).unwrap().sub_topologies[0].partitions, 4);
+    assert!(build(3).err().unwrap().to_string().contains("`table` has 4"));
+}
