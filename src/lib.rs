@@ -11,8 +11,7 @@
 //!             |                    +----------+-----------+---------------------+
 //!             |                               |  one transaction
 //!  driver     |  kafka | embedded | testing   |              (clocks, threads, sockets)
-//!  ===========|===============================|========================================
-//!             v Event                         | Effect       (pure: same events, same effects)
+//!  ===========|===============================|=================================//!             v Event                         | Effect       (pure: same events, same effects)
 //!      +------+-------------------------------+--------+
 //!      | worker: one group member, one transaction     |
 //!      |   +----------------+   +----------------+     |
@@ -88,6 +87,8 @@ pub mod codec;
 pub mod config;
 pub mod embedded;
 pub mod fault;
+#[cfg(feature = "http")]
+pub mod http;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod log;

@@ -1,6 +1,6 @@
 //! The board on which stream threads put up their figures, and from which all others read.
 
-use crate::worker::Snapshot;
+use crate::{record::Timestamp, worker::Snapshot};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
@@ -76,6 +76,26 @@ impl Board {
     /// The thread that has given no sign of life for too long, with its silence in milliseconds.
     pub fn stuck(&self) -> Option<(usize, i64)> {
         self.read().into_iter().find(|v| v.age_ms > self.stall_ms).map(|v| (v.thread, v.age_ms))
+    }
+
+    /// `Ok` unless the commit pipeline stands still: a thread is stuck, or one with work to do has not committed for the
+    /// same time.
+    ///
+    /// # Errors
+    /// The reason in words.
+    pub fn live(&self, now: Timestamp) -> Result<(), String> {
+        for v in self.read() {
+            if v.age_ms > self.stall_ms {
+                return Err(format!("stream thread {} gives no sign of life for {} ms", v.thread, v.age_ms));
+            }
+            let s = &v.snapshot;
+            let works = s.state == "running" && s.tasks.iter().any(|t| t.state == "running" && t.lag > 0);
+            let silent = now - s.last_commit;
+            if works && s.last_commit > 0 && silent > self.stall_ms {
+                return Err(format!("stream thread {} has work and has not committed for {silent} ms", v.thread));
+            }
+        }
+        Ok(())
     }
 
     /// `Ok` when every thread has an assignment and restores nothing; otherwise why not.

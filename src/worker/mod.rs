@@ -25,7 +25,7 @@ pub use effect::{CommitOffset, Effect, From, OpenStore};
 pub use event::{Event, GroupMetadata, LogRange, Now, OpenedStore, Outcome, Stable};
 pub use planted::Planted;
 pub use settings::{Guarantee, NEVER, Settings};
-pub use snapshot::{Snapshot, TaskSnapshot};
+pub use snapshot::{LATENCY_BOUNDS_MS, Latency, Snapshot, TaskSnapshot};
 
 use crate::{
     fault::{Fault, Remedy},

@@ -25,7 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "kafka",
         ],
     ),
-    ("http", &["fault", "record", "state", "topology", "worker", "config", "embedded", "kafka", "runtime"]),
+    ("http", &["fault", "record", "state", "operator", "topology", "worker", "config", "embedded", "kafka", "runtime"]),
     (
         "cli",
         &[
