@@ -32,8 +32,8 @@ mod tests {
     fn every_topology_builds_and_names_its_topics() {
         for entry in super::catalogue().entries() {
             let topology = (entry.build)(&Params::defaults(entry)).unwrap();
-            let mut sources: Vec<_> = topology.external_sources().iter().map(|t| t.to_string()).collect();
-            let mut sinks: Vec<_> = topology.external_sinks().iter().map(|t| t.to_string()).collect();
+            let mut sources: Vec<_> = topology.external_sources().iter().map(ToString::to_string).collect();
+            let mut sinks: Vec<_> = topology.external_sinks().iter().map(ToString::to_string).collect();
             sources.sort();
             sinks.sort();
             let names = |topics: &[millstream::cli::Topic]| {

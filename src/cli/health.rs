@@ -46,6 +46,7 @@ fn get(address: SocketAddr) -> std::io::Result<String> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a server beside the test")]
 mod tests {
     use super::*;
     use std::{net::TcpListener, thread};

@@ -3,8 +3,15 @@
 use super::{Catalogue, Failure, Params, args, failed, run_embedded, usage};
 use crate::{
     config::Config,
-    fault::Fault,
     runtime::{Ending, LogFormat, Stop, logging},
+    topology::Topology,
+};
+#[cfg(all(feature = "kafka", feature = "http"))]
+use crate::{config::Origin, http};
+#[cfg(feature = "kafka")]
+use crate::{
+    kafka,
+    runtime::{Board, watch, worker_settings},
 };
 use std::sync::Arc;
 
@@ -21,17 +28,49 @@ pub fn run(catalogue: &Catalogue, mut config: Config, command: args::Run) -> Res
         let run = run_embedded::prepare(entry, &params, &config, topology, &command).map_err(usage)?;
         return run_embedded::run(run, &stop).map_err(failed);
     }
-    on_kafka(&config, topology, &command, stop)
+    on_kafka(&config, topology, &command, &stop)
 }
 
-fn on_kafka(
-    _config: &Config,
-    _topology: Arc<crate::topology::Topology>,
-    _command: &args::Run,
-    _stop: Stop,
-) -> Result<Ending, Failure> {
+/// Serves what the worker shows of itself. The default address may be taken by another worker of the machine: a warning.
+#[cfg(all(feature = "kafka", feature = "http"))]
+fn serve(config: &Config, board: &Board, topology: &Topology) -> Result<(), Failure> {
+    let listen = config.text("http.listen").unwrap_or("off");
+    if listen == "off" {
+        return Ok(());
+    }
+    match http::serve(listen, board.clone(), topology.describe()) {
+        Ok(address) => tracing::info!(%address, "serving /metrics, /health, /topology and /tasks"),
+        Err(fault) if config.origin("http.listen") == Some(&Origin::Default) => tracing::warn!("{fault}"),
+        Err(fault) => return Err(failed(fault)),
+    }
+    Ok(())
+}
+
+#[cfg(feature = "kafka")]
+fn on_kafka(config: &Config, topology: Arc<Topology>, command: &args::Run, stop: &Stop) -> Result<Ending, Failure> {
+    let threads = config.size("num.stream.threads");
+    let board = Board::new(threads, config.int("thread.stall.timeout.ms"));
+    #[cfg(feature = "http")]
+    serve(config, &board, &topology)?;
+    watch(board.clone(), stop.clone(), config.int("shutdown.timeout.ms")).map_err(failed)?;
+    let (settings, accept_reset) = (config.clone(), command.accept_reset);
+    let run = kafka::Run {
+        topology,
+        until_end: command.until_end,
+        create_topics: command.create_topics,
+        settings: Box::new(move |threads| worker_settings(&settings, threads, accept_reset)),
+        state: None,
+        stop: stop.flag(),
+        publish: Arc::new(move |thread, snapshot| board.publish(thread, snapshot)),
+    };
+    kafka::run(config, run).map_err(failed)?;
+    Ok(Ending::Done)
+}
+
+#[cfg(not(feature = "kafka"))]
+fn on_kafka(_: &Config, _: Arc<Topology>, _: &args::Run, _: &Stop) -> Result<Ending, Failure> {
     Err(usage(
-        Fault::stop("this build has no Kafka driver")
+        crate::fault::Fault::stop("this build has no Kafka driver")
             .hint("run on files with --embedded, or build with `--features kafka`"),
     ))
 }

@@ -51,13 +51,6 @@ impl Board {
         entries[thread] = Some(Entry { snapshot: Arc::new(snapshot), at: Instant::now() });
     }
 
-    /// Takes a thread off the board: it has ended.
-    pub fn remove(&self, thread: usize) {
-        if let Some(entry) = self.entries().get_mut(thread) {
-            *entry = None;
-        }
-    }
-
     /// The newest figures of each thread that has any.
     pub fn read(&self) -> Vec<Vitals> {
         let read = |(thread, entry): (usize, &Option<Entry>)| {
@@ -73,9 +66,11 @@ impl Board {
         self.threads
     }
 
-    /// The thread that has given no sign of life for too long, with its silence in milliseconds.
+    /// The thread that has given no sign of life for too long, with its silence in milliseconds. A thread that stops
+    /// does not count: it ends, or the limit of the stop catches it.
     pub fn stuck(&self) -> Option<(usize, i64)> {
-        self.read().into_iter().find(|v| v.age_ms > self.stall_ms).map(|v| (v.thread, v.age_ms))
+        let stuck = |v: &Vitals| v.age_ms > self.stall_ms && v.snapshot.state != "stopping";
+        self.read().into_iter().find(stuck).map(|v| (v.thread, v.age_ms))
     }
 
     /// `Ok` unless the commit pipeline stands still: a thread is stuck, or one with work to do has not committed for the
@@ -85,7 +80,7 @@ impl Board {
     /// The reason in words.
     pub fn live(&self, now: Timestamp) -> Result<(), String> {
         for v in self.read() {
-            if v.age_ms > self.stall_ms {
+            if v.age_ms > self.stall_ms && v.snapshot.state != "stopping" {
                 return Err(format!("stream thread {} gives no sign of life for {} ms", v.thread, v.age_ms));
             }
             let s = &v.snapshot;
@@ -136,7 +131,7 @@ mod tests {
         assert_eq!(board.stuck(), None);
         board.publish(0, Snapshot::default());
         assert_eq!(board.stuck().map(|s| s.0), Some(0));
-        board.remove(0);
+        board.publish(0, Snapshot { state: "stopping", ..Snapshot::default() });
         assert_eq!(board.stuck(), None);
     }
 }
