@@ -1,6 +1,6 @@
 //! A worker and its client on the model log.
 
-use super::{Client, ClientConfig, Disks};
+use super::{Client, ClientConfig, Disks, trace};
 use crate::{
     fault::Fault,
     log::Log,
@@ -61,6 +61,7 @@ impl Member {
         let event = self.client.next_event();
         let some = event.is_some();
         if let Some(event) = event {
+            tracing::debug!(target: "member", "{} <- {}", self.client.config().client_id, trace::event(&event));
             self.worker.handle(now, event);
         }
         some
@@ -71,6 +72,7 @@ impl Member {
         if !self.client.has_orders()
             && let Some(effect) = self.worker.poll_effect()
         {
+            tracing::debug!(target: "member", "{} -> {}", self.client.config().client_id, trace::effect(&effect));
             self.client.order(effect);
         }
         self.client.act(log, now)
@@ -99,7 +101,8 @@ impl Member {
         self.client.group(log, now);
         let mut busy = false;
         for _ in 0..self.client.fetched() {
-            busy |= self.client.fetch(log) && self.client.deliver();
+            self.client.fetch(log);
+            busy |= self.client.deliver();
         }
         busy |= self.drain(log, disks, now);
         busy |= self.work(now, budget);

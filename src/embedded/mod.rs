@@ -10,6 +10,7 @@ mod disks;
 mod files;
 mod format;
 mod member;
+mod trace;
 
 pub use client::{Client, ClientConfig, CommitTrouble, Reset, Trouble};
 pub use cluster::{Cluster, Replica, ReplicaConfig, wall_clock};

@@ -71,14 +71,28 @@ impl Truth<'_> {
                     && value <= before
                     && self.guarantee == Guarantee::ExactlyOnceV2
                 {
-                    return Err(format!(
-                        "{topic}: {key:?} went from {before} to {value} at {partition}/{}",
-                        record.offset
-                    ));
+                    let history = self.history(topic, partition, &key);
+                    return Err(format!("{topic}-{partition}: {key:?} went from {before} to {value}: {history}"));
                 }
             }
         }
-        self.compare(topic, truth, &last)
+        self.compare(topic, truth, &last).map_err(|wrong| {
+            let keys = truth.keys().filter(|k| truth.get(*k) != last.get(*k)).take(3);
+            let of = |k: &Bytes| {
+                (0..scene::PARTITIONS)
+                    .map(|p| format!("{p}: {}", self.history(topic, p, k)))
+                    .collect::<Vec<_>>()
+                    .join("; ")
+            };
+            format!("{wrong}: {}", keys.map(of).collect::<Vec<_>>().join(" | "))
+        })
+    }
+
+    /// All values of a key by offset.
+    fn history(&self, topic: &str, partition: i32, key: &Bytes) -> String {
+        let records = self.read(topic, partition);
+        let of_key = records.iter().filter(|r| r.key.as_ref() == Some(key));
+        of_key.map(|r| format!("{}@{}", number(r.value.as_ref()), r.offset)).collect::<Vec<_>>().join(" ")
     }
 
     fn compare(&self, what: &str, truth: &Rows, found: &Rows) -> Result<(), String> {
@@ -131,14 +145,16 @@ impl Truth<'_> {
     /// Every disk, however old, must give the truth together with the changelog above its position (I1, I2); so must
     /// an empty one.
     fn check_stores(&self, disks: &[MemoryDisks], truth: &dyn Fn(&str, i32) -> Rows) -> Result<(), String> {
-        for (sub_topology, spec, changelog) in self.scene.stores() {
+        // At least once a tick may be out although its row was lost; the next tick is then a repeat.
+        let exactly_once = self.guarantee == Guarantee::ExactlyOnceV2;
+        for (sub_topology, spec, changelog) in self.scene.stores().filter(|s| exactly_once || &*s.1.name != "ticks") {
             for partition in 0..scene::PARTITIONS {
                 let task = TaskId { sub_topology, partition };
                 let truth = truth(&spec.name, partition);
                 let empty: Arc<dyn Backend> = Arc::new(MemoryBackend::new());
                 let found = self.contents(spec, empty, changelog, partition)?;
                 self.compare(&format!("changelog of {} {task}", spec.name), &truth, &found)?;
-                if self.guarantee == Guarantee::AtLeastOnce {
+                if !exactly_once {
                     continue;
                 }
                 for (process, disks) in disks.iter().enumerate() {

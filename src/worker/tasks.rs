@@ -217,7 +217,8 @@ impl Worker {
             Err(fault) => return self.fail(now, at_task(fault, id)),
         };
         self.totals.restored += records.len() as u64;
-        let accept_reset = self.settings.accept_reset;
+        // At least once a crash before the first offset commit leaves just this, and repeats are allowed.
+        let accept_reset = self.settings.accept_reset || self.settings.guarantee == Guarantee::AtLeastOnce;
         let task = &mut self.tasks.get_mut(&id).expect("found above").task;
         if !records.is_empty() && !accept_reset && task.committed.iter().all(|c| c.offset.is_none()) {
             let changelog = task.replica.slots[slot].changelog.clone().map_or_else(String::new, |c| c.to_string());

@@ -1,0 +1,97 @@
+//! Thousands of seeds of crashes, aborts, zombies and rebalances, and planted bugs that must be seen.
+//!
+//! `MILLSTREAM_SEEDS` sets the number of seeds; `MILLSTREAM_SEED` runs one with its trace (`replay`).
+
+use millstream::{
+    testing::{Options, Report, Simulator, replay_line},
+    worker::{Guarantee, Planted},
+};
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Instant,
+};
+
+fn seeds(dev: u64, release: u64) -> u64 {
+    let wanted = std::env::var("MILLSTREAM_SEEDS").ok().and_then(|n| n.parse().ok());
+    wanted.unwrap_or(if cfg!(debug_assertions) { dev } else { release })
+}
+
+/// Runs seeds on all cores until `stop` says so of a report. Returns the reports in no order.
+fn run_all(count: u64, options: Options, stop: impl Fn(&Report) -> bool + Sync) -> Vec<(u64, Report)> {
+    let next = AtomicU64::new(0);
+    let reports = Mutex::new(Vec::new());
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let simulator = Simulator::new();
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= count {
+                        break;
+                    }
+                    let report = simulator.run(seed, options);
+                    if stop(&report) {
+                        next.store(count, Ordering::Relaxed);
+                    }
+                    reports.lock().expect("no panic while held").push((seed, report));
+                }
+            });
+        }
+    });
+    reports.into_inner().expect("no panic while held")
+}
+
+fn median(mut numbers: Vec<u64>) -> u64 {
+    numbers.sort_unstable();
+    numbers[numbers.len() / 2]
+}
+
+/// Honest workers: every seed must pass, and the seeds must have been hard enough.
+fn honest(guarantee: Guarantee, count: u64) {
+    let options = Options { guarantee, ..Options::default() };
+    let start = Instant::now();
+    let reports = run_all(count, options, |_| false);
+    let seconds = start.elapsed().as_secs_f64();
+    let failed: Vec<_> = reports.iter().filter_map(|(seed, r)| Some((seed, r.failure.as_ref()?))).collect();
+    for (seed, failure) in failed.iter().take(5) {
+        eprintln!("seed {seed}: {failure}\n  replay: {}", replay_line(**seed, options));
+    }
+    let of = |f: fn(&Report) -> u64| median(reports.iter().map(|(_, r)| f(r)).collect());
+    let records = of(|r| r.records as u64);
+    let faults = of(|r| r.faults as u64);
+    let commits = of(|r| r.commits);
+    let rebalances = of(|r| r.rebalances as u64);
+    eprintln!(
+        "{guarantee:?}: {count} seeds in {seconds:.1} s ({:.0} a minute), medians: {records} records, {faults} faults, \
+         {commits} commits, {rebalances} rebalances",
+        count as f64 * 60.0 / seconds
+    );
+    assert!(failed.is_empty(), "{} of {count} seeds failed", failed.len());
+    assert!(records >= 200 && faults >= 4 && commits >= 20 && rebalances >= 2, "the seeds are too easy");
+}
+
+#[test]
+fn exactly_once_holds() {
+    honest(Guarantee::ExactlyOnceV2, seeds(150, 10_000));
+}
+
+/// Runs the seed of `MILLSTREAM_SEED` with a trace; without it there is nothing to replay.
+#[test]
+fn replay() {
+    let Some(seed) = std::env::var("MILLSTREAM_SEED").ok().and_then(|s| s.parse().ok()) else { return };
+    let named = |name: &str| std::env::var(name).unwrap_or_default();
+    let planted = Planted::ALL.into_iter().find(|p| format!("{p:?}") == named("MILLSTREAM_PLANTED"));
+    let guarantee = match named("MILLSTREAM_GUARANTEE").as_str() {
+        "AtLeastOnce" => Guarantee::AtLeastOnce,
+        _ => Guarantee::ExactlyOnceV2,
+    };
+    tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_test_writer().without_time().init();
+    let options = Options { guarantee, planted: planted.unwrap_or_default(), trace: true };
+    let report = Simulator::new().run(seed, options);
+    assert!(report.failure.is_none(), "seed {seed}: {report:?}");
+}
