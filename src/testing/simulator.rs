@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     embedded::{Client, ClientConfig, Disks, Member, MemoryDisks, Progress},
-    log::{Isolation, Log, TopicConfig},
+    log::{Log, TopicConfig},
     record::{Timestamp, TopicPartition},
     state::MemoryBackend,
     worker::{Guarantee, Settings},
@@ -430,15 +430,6 @@ fn complete_some(client: &mut Client, log: &mut Log, disks: &mut dyn Disks, chan
     }
 }
 
-pub(super) fn committed_records(log: &Log, topic: &str) -> Vec<(i32, crate::record::RawRecord)> {
-    let mut records = Vec::new();
-    for partition in 0..log.partitions(topic).unwrap_or(0) {
-        let tp = TopicPartition::new(topic, partition);
-        let read = log.read_all(&tp, Isolation::ReadCommitted).expect("the partition exists");
-        records.extend(read.into_iter().map(|r| (partition, r)));
-    }
-    records
-}
 
 impl Scene {
     fn create_topics(&self, log: &mut Log) {
