@@ -2,6 +2,8 @@
 //!
 //! `MILLSTREAM_SEEDS` sets the number of seeds; `MILLSTREAM_SEED` runs one with its trace (`replay`).
 
+#![expect(clippy::disallowed_methods, reason = "a test may use all cores and say how long it took")]
+
 use millstream::{
     testing::{Options, Report, Simulator, replay_line},
     worker::{Guarantee, Planted},
