@@ -19,7 +19,7 @@ pub struct KeyValueStore<'a, K, V> {
 }
 
 impl<'a, K: 'static, V: 'static> KeyValueStore<'a, K, V> {
-    pub(super) fn new(store: &'a mut Store, key: &'a Serde<K>, value: &'a Serde<V>, timestamp: Timestamp) -> Self {
+    pub(crate) fn new(store: &'a mut Store, key: &'a Serde<K>, value: &'a Serde<V>, timestamp: Timestamp) -> Self {
         Self { store, key, value, timestamp }
     }
 

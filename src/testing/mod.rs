@@ -2,6 +2,7 @@
 
 mod chance;
 mod checker;
+mod driver;
 mod faults;
 mod input;
 mod scene;
@@ -9,6 +10,7 @@ mod schedule;
 mod simulator;
 
 pub use chance::Chance;
+pub use driver::{DriverOptions, TestDriver, TestRecord};
 pub use faults::Fault;
 pub use schedule::Options;
 pub use simulator::{Report, Simulator, replay_line};
