@@ -1,0 +1,129 @@
+//! A worker process under test.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How to run a topology.
+#[derive(Clone)]
+pub struct Launch {
+    pub topology: &'static str,
+    pub settings: Vec<(String, String)>,
+    pub flags: Vec<&'static str>,
+    /// State and logs of replica `n` lie in `n` below it.
+    pub directory: PathBuf,
+}
+
+impl Launch {
+    /// A topology of application `application` on a broker.
+    pub fn new(topology: &'static str, application: &str, broker: &str, directory: &Path) -> Self {
+        let settings = [
+            ("application.id", application),
+            ("bootstrap.servers", broker),
+            ("http.listen", "off"),
+            ("session.timeout.ms", "6000"),
+            ("replication.factor", "1"),
+        ];
+        let settings = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Self { topology, settings, flags: Vec::new(), directory: directory.to_owned() }
+    }
+
+    /// The same with another setting.
+    pub fn set(mut self, key: &str, value: &str) -> Self {
+        self.settings.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The same with a flag.
+    pub fn flag(mut self, flag: &'static str) -> Self {
+        self.flags.push(flag);
+        self
+    }
+
+    /// The directory of replica `number`.
+    pub fn home(&self, number: usize) -> PathBuf {
+        self.directory.join(number.to_string())
+    }
+
+    /// Starts replica `number`; it keeps state and log of its former run.
+    pub fn start(&self, number: usize) -> Replica {
+        let home = self.home(number);
+        std::fs::create_dir_all(&home).expect("a directory");
+        let log = File::options().create(true).append(true).open(home.join("log")).expect("a log file");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
+        command.arg("run").arg(self.topology).args(&self.flags);
+        command.arg("--set").arg(format!("state.dir={}", home.join("state").display()));
+        for (key, value) in &self.settings {
+            command.arg("--set").arg(format!("{key}={value}"));
+        }
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the worker's binary runs");
+        Replica { child, log: home.join("log") }
+    }
+
+    /// Runs one replica to its end.
+    pub fn run(&self, number: usize, limit: Duration) {
+        let mut replica = self.start(number);
+        let status = replica.wait(limit);
+        assert!(status.success(), "{status}; its log:\n{}", replica.log());
+    }
+}
+
+/// A running worker; killed with its value.
+pub struct Replica {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Replica {
+    /// Waits for its end.
+    pub fn wait(&mut self, limit: Duration) -> ExitStatus {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child of ours") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "no end within {limit:?}; its log:\n{}", self.log());
+            thread::park_timeout(Duration::from_millis(50));
+        }
+    }
+
+    /// True while it runs.
+    pub fn alive(&mut self) -> bool {
+        self.child.try_wait().expect("a child of ours").is_none()
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("a child of ours");
+        self.child.wait().expect("a child of ours");
+    }
+
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(status.is_ok_and(|s| s.success()), "kill -{name}");
+    }
+
+    /// The end of its log.
+    pub fn log(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

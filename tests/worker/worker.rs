@@ -1,0 +1,205 @@
+//! The worker's binary on a real broker: kills, aborted input, lost disks, a clean stop, a broker that restarts.
+//!
+//! Every test starts a broker of its own on free ports and ends it by pid.
+
+mod broker;
+mod replica;
+
+use broker::Broker;
+use replica::{Launch, Replica};
+use std::{
+    collections::BTreeMap,
+    thread,
+    time::{Duration, Instant},
+};
+
+const PARTITIONS: i32 = 8;
+const WINDOW_MS: i64 = 60_000;
+/// Event time of 2025: behind the wall clock, so the changelog's retention matters.
+const BASE_MS: i64 = 1_760_000_040_000;
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// The records `from..to` of a fixed input: partition, key, value, event time.
+fn input(from: i64, to: i64) -> impl Iterator<Item = (i32, String, String, i64)> {
+    (from..to).map(|i| {
+        let key = (i.wrapping_mul(7_919)) % 5_000;
+        let late = if i % 20 == 0 { i % 5_000 } else { 0 };
+        ((key % i64::from(PARTITIONS)) as i32, format!("user-{key:05}"), format!("{i}"), BASE_MS + i - late)
+    })
+}
+
+/// Counts by key and window, without the product's code.
+fn recount(records: impl Iterator<Item = (i32, String, String, i64)>) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut counts: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
+    for (_, key, _, timestamp) in records {
+        let mut row = key.into_bytes();
+        row.extend((timestamp - timestamp.rem_euclid(WINDOW_MS)).to_be_bytes());
+        *counts.entry(row).or_default() += 1;
+    }
+    counts.into_iter().map(|(row, count)| (row, count.to_be_bytes().to_vec())).collect()
+}
+
+/// The changelog's rows (key, window start, sequence number) as output rows (key, window start).
+fn as_output(changelog: BTreeMap<Vec<u8>, Vec<u8>>) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    changelog.into_iter().map(|(mut key, value)| (key.drain(..key.len() - 4).collect(), value)).collect()
+}
+
+fn differences(found: &BTreeMap<Vec<u8>, Vec<u8>>, expected: &BTreeMap<Vec<u8>, Vec<u8>>) -> usize {
+    let wrong = expected.iter().filter(|(key, value)| found.get(*key) != Some(value)).count();
+    wrong + found.keys().filter(|key| !expected.contains_key(*key)).count()
+}
+
+struct Scene {
+    broker: Broker,
+    launch: Launch,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let broker = Broker::start();
+        broker.create_topic("in", PARTITIONS);
+        broker.create_topic("out", PARTITIONS);
+        let launch = Launch::new("bench-window-count", "app", &broker.address, &broker.directory.path().join("replicas"))
+            .set("input.topic", "in")
+            .set("output.topic", "out")
+            .set("windowstore.changelog.additional.retention.ms", "864000000000");
+        Self { broker, launch }
+    }
+
+    /// Works off what is left and compares output and changelog with the recount of the records below `to`.
+    fn check(&self, to: i64) {
+        self.launch.clone().flag("--until-end").run(9, LIMIT);
+        let expected = recount(input(0, to));
+        let output = self.broker.fold("out");
+        assert_eq!(differences(&output, &expected), 0, "output: {} of {} windows", output.len(), expected.len());
+        let changelog = as_output(self.broker.fold("app-counts-changelog"));
+        assert_eq!(differences(&changelog, &expected), 0, "changelog: {} of {} windows", changelog.len(), expected.len());
+    }
+
+    /// Waits until a read_committed reader sees at least so many output records.
+    fn wait_for_output(&self, records: usize, replicas: &mut [Replica]) {
+        let deadline = Instant::now() + LIMIT;
+        while self.broker.read("out").len() < records {
+            for replica in replicas.iter_mut() {
+                assert!(replica.alive(), "a replica ended:\n{}", replica.log());
+            }
+            assert!(Instant::now() < deadline, "no progress:\n{}", replicas[0].log());
+        }
+    }
+}
+
+#[test]
+fn until_end_counts_everything_and_goes_on_where_it_stopped() {
+    let scene = Scene::new();
+    scene.broker.write("in", input(0, 40_000), None);
+    scene.check(40_000);
+    scene.broker.write("in", input(40_000, 60_000), None);
+    scene.check(60_000);
+    std::fs::remove_dir_all(scene.launch.home(9)).expect("the state was there");
+    scene.broker.write("in", input(60_000, 80_000), None);
+    scene.check(80_000);
+}
+
+#[test]
+fn aborted_input_is_not_counted() {
+    let scene = Scene::new();
+    scene.broker.write("in", input(0, 20_000), Some(true));
+    scene.broker.write("in", input(0, 5_000), Some(false));
+    scene.broker.write("in", input(20_000, 30_000), Some(true));
+    scene.broker.write("in", input(7_000, 9_000), Some(false));
+    scene.check(30_000);
+}
+
+#[test]
+fn ten_kills_among_three_replicas_change_no_window() {
+    const EVENTS: i64 = 300_000;
+    let scene = Scene::new();
+    let mut replicas: Vec<Replica> = (0..3).map(|n| scene.launch.start(n)).collect();
+    let mut written = 0;
+    for kill in 0..10 {
+        scene.broker.write("in", input(written, written + EVENTS / 10), None);
+        written += EVENTS / 10;
+        // The pause between two kills is the load's rhythm, not a wait for a condition.
+        thread::park_timeout(Duration::from_secs(2));
+        let victim = [1, 0, 2, 2, 1, 0, 1, 2, 0, 1][kill];
+        replicas[victim].kill();
+        replicas[victim] = scene.launch.start(victim);
+    }
+    scene.wait_for_output(1_000, &mut replicas);
+    for replica in &replicas {
+        replica.signal("TERM");
+    }
+    for replica in &mut replicas {
+        let status = replica.wait(Duration::from_secs(60));
+        assert!(status.success(), "{status}; its log:\n{}", replica.log());
+    }
+    scene.check(EVENTS);
+}
+
+#[test]
+fn a_zombie_writes_nothing() {
+    let scene = Scene::new();
+    scene.broker.write("in", input(0, 50_000), None);
+    let mut replicas = vec![scene.launch.start(0)];
+    scene.wait_for_output(100, &mut replicas);
+    replicas[0].signal("STOP");
+    replicas.push(scene.launch.start(1));
+    scene.broker.write("in", input(50_000, 100_000), None);
+    scene.wait_for_output(60_000, &mut replicas);
+    replicas[0].signal("CONT");
+    scene.broker.write("in", input(100_000, 120_000), None);
+    thread::park_timeout(Duration::from_secs(5));
+    for replica in &mut replicas {
+        replica.signal("TERM");
+    }
+    for replica in &mut replicas {
+        replica.wait(Duration::from_secs(60));
+    }
+    scene.check(120_000);
+}
+
+#[test]
+fn two_broker_restarts_change_no_window() {
+    let scene = Scene::new();
+    let mut replicas = vec![scene.launch.start(0)];
+    for round in 0..3 {
+        scene.broker.write("in", input(round * 20_000, (round + 1) * 20_000), None);
+        scene.wait_for_output(1_000, &mut replicas);
+        if round < 2 {
+            scene.broker.restart();
+        }
+    }
+    replicas[0].signal("TERM");
+    replicas[0].wait(Duration::from_secs(60));
+    scene.check(60_000);
+}
+
+#[test]
+fn at_least_once_skips_nothing_over_a_kill() {
+    let mut scene = Scene::new();
+    scene.launch = scene.launch.set("processing.guarantee", "at_least_once").set("commit.interval.ms", "500");
+    let mut replica = scene.launch.start(0);
+    scene.broker.write("in", input(0, 30_000), None);
+    scene.wait_for_output(1_000, std::slice::from_mut(&mut replica));
+    scene.broker.write("in", input(30_000, 60_000), None);
+    replica.kill();
+    scene.launch.clone().flag("--until-end").run(0, LIMIT);
+    let expected = recount(input(0, 60_000));
+    let output = scene.broker.fold("out");
+    let count = |bytes: &[u8]| i64::from_be_bytes(bytes.try_into().expect("a count"));
+    for (row, expected) in &expected {
+        let found = output.get(row).map_or(0, |v| count(v));
+        assert!(found >= count(expected), "a window lost records: {found} of {}", count(expected));
+    }
+    assert_eq!(output.len(), expected.len());
+}
+
+#[test]
+fn a_missing_input_topic_is_one_clear_error() {
+    let broker = Broker::start();
+    let launch = Launch::new("bench-window-count", "app", &broker.address, &broker.directory.path().join("replicas"));
+    let mut replica = launch.set("input.topic", "nowhere").set("output.topic", "out").start(0);
+    let status = replica.wait(Duration::from_secs(60));
+    assert!(!status.success());
+    assert!(replica.log().contains("nowhere"), "{}", replica.log());
+}
