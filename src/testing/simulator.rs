@@ -430,7 +430,6 @@ fn complete_some(client: &mut Client, log: &mut Log, disks: &mut dyn Disks, chan
     }
 }
 
-
 impl Scene {
     fn create_topics(&self, log: &mut Log) {
         for topic in scene::TOPICS {
