@@ -53,7 +53,7 @@ full: ## builds the worker with Kafka, RocksDB and HTTP
 
 lint-full: ## clippy and the documentation's links with all features
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS='-D warnings' cargo doc --release --locked --no-deps --workspace
+	RUSTDOCFLAGS='-D warnings' cargo doc --release --locked --no-deps --workspace --lib
 
 test-full: ## all tests with all features, real brokers included
 	cargo test --release --locked --workspace

@@ -189,7 +189,7 @@ fn records_and_rows_are_those_of_kafka_streams() {
             }
         }
         differences.dedup();
-        if end.is_err() != !expected["error"].is_null() {
+        if end.is_err() == expected["error"].is_null() {
             differences.push(format!("  ended with {end:?}, wanted {}", expected["error"]));
         }
         if expected["error"].is_null() && Some(dropped) != expected["dropped"].as_u64() {
