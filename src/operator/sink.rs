@@ -68,6 +68,14 @@ impl<K: 'static, V: 'static> Process<K, V> for Sink<K, V> {
             Topic::Fixed { topic, partitions } => (topic.clone(), *partitions),
             Topic::Dynamic(choose) => (choose(record.key, record.value).into(), None),
         };
+        if record.timestamp < 0 {
+            return Err(Fault::stop(format!(
+                "a record with the negative timestamp {} can't be written",
+                record.timestamp
+            ))
+            .at(format!("sink {}, topic {topic}", self.name))
+            .hint("give it a valid time, or leave it out before the sink"));
+        }
         let partitions = known.map_or_else(|| cx.partitions(&topic), Ok)?;
         let key = record.key.map(|k| self.key.to_bytes(k)).transpose().map_err(|f| self.refuse(f, &topic))?;
         let value = record.value.map(|v| self.value.to_bytes(v)).transpose().map_err(|f| self.refuse(f, &topic))?;

@@ -245,6 +245,11 @@ impl TestDriver {
         self.read_raw(topic)?.into_iter().map(typed).collect()
     }
 
+    /// Every topic that the topology reads or writes, internal ones too.
+    pub fn topics(&self) -> Vec<Arc<str>> {
+        self.resolved.partitions.keys().cloned().collect()
+    }
+
     /// A store of the first task that has one of this name.
     pub fn store(&mut self, name: &str) -> Option<&mut Store> {
         let owner = |sub: &&crate::topology::ResolvedSub| sub.stores.iter().any(|s| &*s.spec.name == name);
