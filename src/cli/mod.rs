@@ -5,6 +5,7 @@
 
 mod args;
 mod catalogue;
+mod demo;
 mod health;
 mod run;
 mod run_embedded;
@@ -15,14 +16,12 @@ pub use catalogue::{Catalogue, Entry, Params, Topic};
 
 use crate::{
     config::Config,
-    embedded::{MakeDisks, MemoryDisks, Script, demo},
     fault::{Fault, Result},
-    runtime::{Ending, Stop},
-    state::MemoryBackend,
+    runtime::Ending,
 };
 use args::{Args, Command};
 use clap::Parser;
-use std::{io, process::ExitCode, sync::Arc};
+use std::{io, process::ExitCode};
 
 /// Runs the command line of this process with these topologies.
 pub fn main(catalogue: Catalogue) -> ExitCode {
@@ -70,12 +69,7 @@ fn dispatch(catalogue: &Catalogue, args: Args) -> Result<Ending, Failure> {
         }
         Command::Config { all } => show::config(&config, all, &mut out).map_err(failed),
         Command::Health => health::ask(&config).map(|()| Ending::Done).map_err(failed),
-        Command::Demo => {
-            let stop = Stop::on_signals().map_err(failed)?;
-            let disks: MakeDisks = Arc::new(|_| Box::new(MemoryDisks::new(|| Arc::new(MemoryBackend::new()))));
-            let verdict = demo(Script::default(), disks, &mut out, &stop.flag()).map_err(failed)?;
-            Ok(if verdict.exact() { Ending::Done } else { Ending::Differs })
-        }
+        Command::Demo => demo::run(&mut out).map_err(failed),
     }
 }
 

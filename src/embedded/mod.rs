@@ -10,6 +10,8 @@ mod disks;
 mod files;
 mod format;
 mod member;
+#[cfg(feature = "rocksdb")]
+mod rocks_disks;
 mod trace;
 
 pub use client::{Client, ClientConfig, CommitTrouble, Reset, Trouble};
@@ -19,3 +21,5 @@ pub use disks::{Disks, MemoryDisks};
 pub use files::{FileRun, Input, Output, Summary, run_files};
 pub use format::Format;
 pub use member::{Member, Progress};
+#[cfg(feature = "rocksdb")]
+pub use rocks_disks::RocksDisks;

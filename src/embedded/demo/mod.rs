@@ -101,12 +101,12 @@ pub fn demo(script: Script, disks: MakeDisks, out: &mut dyn Write, stop: &Atomic
             if let Some(replica) = replicas[1].take() {
                 replica.kill();
             }
-            show.say("replica-1 is killed: no goodbye, its transaction stays open, its memory is gone")?;
+            show.say("replica-1 is killed: no goodbye, its transaction stays open, what it had in memory is gone")?;
         }
         if elapsed >= script.restart && !restarted {
             restarted = true;
             replicas[1] = Some(stage.start(1)?);
-            show.say("replica-1 starts again and restores its windows from the changelog")?;
+            show.say("replica-1 starts again and restores from the changelog what it lacks")?;
         }
         for (number, replica) in replicas.iter_mut().enumerate() {
             if let Some(fault) = replica.as_mut().and_then(Replica::failure) {
@@ -187,7 +187,9 @@ impl Stage {
         client.rebalance_timeout_ms = 5_000;
         client.transaction_timeout_ms = 2_000;
         let disks = Arc::clone(&self.disks);
-        let settings = Settings { session: wall_clock() + 1 + number as i64, ..Settings::default() };
+        // Rows reach the disk, where there is one, before the kill.
+        let (session, persist_interval_ms) = (wall_clock() + 1 + number as i64, 2_000);
+        let settings = Settings { session, persist_interval_ms, ..Settings::default() };
         self.cluster.start(ReplicaConfig {
             topology: Arc::clone(&self.topology),
             resolved: Arc::clone(&self.resolved),
