@@ -15,18 +15,18 @@ fn millstream(arguments: &[&str], environment: &[(&str, &str)], input: &str) -> 
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap();
+        .expect("the worker binary starts");
     // A command that reads nothing may have ended already.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    child.wait_with_output().unwrap()
+    let _ = child.stdin.take().expect("standard input is a pipe").write_all(input.as_bytes());
+    child.wait_with_output().expect("the worker binary ends")
 }
 
 fn out(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
+    String::from_utf8(output.stdout.clone()).expect("UTF-8")
 }
 
 fn err(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
+    String::from_utf8(output.stderr.clone()).expect("UTF-8")
 }
 
 #[test]
@@ -73,9 +73,12 @@ fn list_and_describe_name_the_topologies() {
     }
 }
 
+/// Arguments, environment, and the error's text.
+type Case = (&'static [&'static str], &'static [(&'static str, &'static str)], &'static str);
+
 #[test]
 fn mistakes_end_with_two_and_one_clear_line() {
-    let cases: [(&[&str], &[(&str, &str)], &str); 6] = [
+    let cases: [Case; 6] = [
         (&["describe", "wordcount"], &[], "there is no topology `wordcount`: did you mean `word-count`?"),
         (
             &["config", "--set", "comit.interval.ms=1"],
