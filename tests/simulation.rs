@@ -9,6 +9,7 @@ use millstream::{
     worker::{Guarantee, Planted},
 };
 use std::{
+    panic,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
@@ -80,6 +81,28 @@ fn honest(guarantee: Guarantee, count: u64) {
 #[test]
 fn exactly_once_holds() {
     honest(Guarantee::ExactlyOnceV2, seeds(150, 10_000));
+}
+
+/// Seeds within which each planted bug must be seen.
+fn limit(_: Planted) -> u64 {
+    2_000
+}
+
+#[test]
+fn every_planted_bug_is_caught() {
+    // Planted bugs may panic; their reports are failures like any other.
+    panic::set_hook(Box::new(|_| {}));
+    let mut missed = Vec::new();
+    for planted in Planted::ALL {
+        let options = Options { planted, ..Options::default() };
+        let reports = run_all(limit(planted), options, |r| r.failure.is_some());
+        match reports.iter().filter_map(|(seed, r)| Some((seed, r.failure.as_ref()?))).min() {
+            Some((seed, failure)) => eprintln!("{planted:?}: caught by seed {seed}: {failure}"),
+            None => missed.push(planted),
+        }
+    }
+    drop(panic::take_hook());
+    assert!(missed.is_empty(), "not caught: {missed:?}");
 }
 
 /// Runs the seed of `MILLSTREAM_SEED` with a trace; without it there is nothing to replay.

@@ -10,6 +10,9 @@ use crate::{
 };
 use std::sync::Arc;
 
+/// Events and effects in a row before a tick returns, so that the group hears of a member that never comes to rest.
+const STEPS_MAX: usize = 1_000;
+
 /// What a [`Member::tick`] came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
@@ -117,7 +120,7 @@ impl Member {
     /// Events, effects and answers until none is left that need not wait.
     fn drain(&mut self, log: &mut Log, disks: &mut dyn Disks, now: Timestamp) -> bool {
         let mut busy = false;
-        loop {
+        for _ in 0..STEPS_MAX {
             let mut again = self.hear(now) || self.act(log, now);
             let mut index = 0;
             while index < self.client.pending() {
@@ -128,9 +131,10 @@ impl Member {
                 }
             }
             if !again {
-                return busy;
+                break;
             }
             busy = true;
         }
+        busy
     }
 }
