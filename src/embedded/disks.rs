@@ -45,6 +45,11 @@ impl MemoryDisks {
         self.directories.values_mut().for_each(|d| d.owner = None);
     }
 
+    /// Takes back whatever a member held that has ended.
+    pub fn release(&mut self, member: usize) {
+        self.directories.values_mut().filter(|d| d.owner == Some(member)).for_each(|d| d.owner = None);
+    }
+
     /// The backend of a store, wherever it is held.
     pub fn backend(&self, task: TaskId, store: &str) -> Option<&Arc<dyn Backend>> {
         self.directories.get(&task)?.stores.get(store)

@@ -22,6 +22,8 @@ pub enum Fault {
     Fence,
     /// The group rebalances without a reason.
     Rebalance,
+    /// A member stands still between two assignments, so long that the group forgets it.
+    Doze,
     /// A member commits, leaves, and comes back later.
     Leave,
     /// The log cleaner compacts the changelogs.
@@ -34,7 +36,7 @@ pub enum Fault {
 
 impl Fault {
     pub(super) fn draw(chance: &mut Chance) -> Self {
-        match chance.below(20) {
+        match chance.below(22) {
             0..=2 => Self::Crash,
             3 => Self::LoseDisk,
             4..=6 => Self::Pause(chance.pick(&[60, 200, 350, 500])),
@@ -48,6 +50,7 @@ impl Fault {
             15 | 16 => Self::Leave,
             17 => Self::Compact,
             18 => Self::Slow(chance.between(20, 200)),
+            19 | 20 => Self::Doze,
             _ => Self::SlowMarkers(chance.between(20, 100)),
         }
     }
@@ -80,6 +83,10 @@ impl World<'_> {
         let Some(member) = slot.member.as_mut() else { return };
         match fault {
             Fault::Pause(ms) => slot.asleep_until = now + ms,
+            Fault::Doze => {
+                slot.dozes = true;
+                self.log.rebalance(super::scene::APPLICATION, now);
+            }
             Fault::Slow(ms) => slot.slow_until = now + ms,
             Fault::Refuse => member.client.trouble.commit = Some(CommitTrouble::Refused),
             Fault::RefuseRecord => member.client.trouble.send = true,

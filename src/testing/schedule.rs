@@ -23,6 +23,8 @@ pub(super) struct Schedule {
     pub records: usize,
     /// Faults by turn, last one first.
     pub faults: Vec<(usize, Fault)>,
+    /// A persist takes about so many turns.
+    pub persist_turns: usize,
     /// Whether record caches are on.
     pub cached: bool,
 }
@@ -53,6 +55,12 @@ impl Schedule {
             faults.push((chance.below(500) + 60, Fault::draw(chance)));
         }
         faults.sort_by_key(|(turn, _)| std::cmp::Reverse(*turn));
-        Self { settings, records: chance.between(200, 230) as usize, faults, cached: chance.one_in(2) }
+        Self {
+            settings,
+            records: chance.between(200, 230) as usize,
+            faults,
+            persist_turns: chance.pick(&[2, 2, 30]),
+            cached: chance.one_in(2),
+        }
     }
 }

@@ -93,6 +93,8 @@ pub(super) struct Slot {
     pub slow_until: Timestamp,
     pub up_at: Timestamp,
     pub leaving: bool,
+    /// Falls asleep at its next join.
+    pub dozes: bool,
 }
 
 impl Slot {
@@ -134,6 +136,7 @@ impl<'a> World<'a> {
             slow_until: 0,
             up_at: now + chance.between(0, 60),
             leaving: false,
+            dozes: false,
         };
         let slots = (0..MEMBERS).map(slot).collect();
         Self {
@@ -225,6 +228,7 @@ impl<'a> World<'a> {
         let mut member = Member::new(topology, resolved, settings, config, slot.index);
         member.client.keep_stale();
         slot.leaving = false;
+        slot.dozes = false;
         slot.asleep_until = 0;
         slot.slow_until = 0;
         slot.member = Some(member);
@@ -295,7 +299,11 @@ impl<'a> World<'a> {
             }
         }
         if slot.slow_until <= now {
-            complete_some(&mut member.client, log, disks, chance);
+            complete_some(&mut member.client, log, disks, chance, self.schedule.persist_turns);
+        }
+        if slot.dozes && member.client.is_joining() {
+            slot.dozes = false;
+            slot.asleep_until = now + 500;
         }
         if member.exited() {
             self.exited(at);
@@ -306,6 +314,7 @@ impl<'a> World<'a> {
         let slot = &mut self.slots[at];
         let Some(member) = slot.member.take() else { return };
         self.commits += member.client.commits();
+        self.processes[PROCESS[at]].release(at);
         slot.up_at = self.now + self.chance.between(0, 100);
         if let Some(fault) = member.fault() {
             let text = format!("worker {at} stopped: {fault}");
@@ -320,6 +329,7 @@ impl<'a> World<'a> {
             self.slots[at].up_at = self.now;
             self.slots[at].asleep_until = 0;
             self.slots[at].slow_until = 0;
+            self.slots[at].dozes = false;
         }
         for _ in 0..DRAIN_TURNS_MAX {
             if self.failure.is_some() || self.at_rest() {
@@ -426,9 +436,10 @@ fn single_step(member: &mut Member, log: &mut Log, chance: &mut Chance, now: Tim
 }
 
 /// Completes pending requests in any order; each has to wait now and then.
-fn complete_some(client: &mut Client, log: &mut Log, disks: &mut dyn Disks, chance: &mut Chance) {
+fn complete_some(client: &mut Client, log: &mut Log, disks: &mut dyn Disks, chance: &mut Chance, persist_turns: usize) {
     for index in (0..client.pending()).rev() {
-        if !chance.one_in(3) {
+        let now = if client.is_persist(index) { chance.one_in(persist_turns) } else { !chance.one_in(3) };
+        if now {
             let _ = client.complete(index, log, disks);
         }
     }

@@ -146,7 +146,8 @@ impl Worker {
                 Outcome::Lost => self.send_abort(Cause::Lost),
                 Outcome::Fenced => self.abort_done(now, Cause::Fenced),
                 Outcome::Unknown if self.settings.planted == Planted::UnknownIsAborted => {
-                    self.abort_done(now, Cause::Fenced);
+                    self.abort_done(now, Cause::Retry(Fault::retry("planted: an unknown outcome taken for an abort")));
+                    self.replace_producer(None);
                 }
                 Outcome::Unknown => self.replace_producer(Some(sent)),
             },

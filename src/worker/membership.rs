@@ -203,7 +203,8 @@ impl Worker {
             self.close_task(id, true);
         }
         self.pump_closing();
-        if self.closing.is_empty() && self.persists.is_empty() {
+        // A directory that another member still holds need not be waited for: nothing of it was touched.
+        if self.closing.iter().all(|c| c.opening.is_some()) && self.persists.is_empty() {
             self.exited = true;
             let fault = self.stopping.take().flatten();
             self.effects.push_back(Effect::Exit { fault });

@@ -110,6 +110,9 @@ impl Worker {
 
     /// Something happened. Nothing is processed here.
     pub fn handle(&mut self, now: Timestamp, event: Event) {
+        if self.exited {
+            return;
+        }
         match event {
             Event::Assigned { partitions, counts, group } => self.assigned(now, partitions, &counts, group),
             Event::Revoked => self.revoked(now),

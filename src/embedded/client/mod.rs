@@ -206,6 +206,8 @@ impl Client {
             }
             Effect::Exit { fault } => {
                 self.exited = Some(fault);
+                self.pending.clear();
+                self.events.clear();
                 self.leave(log, now);
             }
             Effect::RestoreDone { .. } => {}
@@ -218,8 +220,23 @@ impl Client {
         self.pending.len()
     }
 
+    /// True when the pending request at `index` is a persist.
+    pub fn is_persist(&self, index: usize) -> bool {
+        matches!(self.pending[index], Pending::Persist { .. })
+    }
+
+    /// True between giving the partitions up and the next assignment.
+    pub fn is_joining(&self) -> bool {
+        self.membership == Membership::Joining
+    }
+
     /// Completes the pending request at `index`. False when it can't be completed yet.
     pub fn complete(&mut self, index: usize, log: &mut Log, disks: &mut dyn Disks) -> bool {
+        if let Some(task) = self.pending[index].opens()
+            && self.pending.iter().any(|p| p.uses(task))
+        {
+            return false;
+        }
         let Some(event) = self.pending[index].try_complete(&self.config, self.index, log, disks) else {
             return false;
         };

@@ -16,7 +16,7 @@ pub(super) enum Pending {
     Close { request: Request, task: TaskId },
     Ranges { request: Request, partitions: Vec<TopicPartition> },
     Restore { request: Request, changelog: TopicPartition, from: Offset, to: Offset },
-    Persist { request: Request, backend: Arc<dyn Backend>, batch: Batch },
+    Persist { request: Request, task: TaskId, backend: Arc<dyn Backend>, batch: Batch },
     Stable { request: Request, partitions: Vec<TopicPartition> },
 }
 
@@ -32,7 +32,7 @@ impl Pending {
             Effect::CloseStores { request, task } => Self::Close { request, task },
             Effect::LogRanges { request, partitions } => Self::Ranges { request, partitions },
             Effect::Restore { request, changelog, from, to } => Self::Restore { request, changelog, from, to },
-            Effect::Persist { request, backend, batch, .. } => Self::Persist { request, backend, batch },
+            Effect::Persist { request, task, backend, batch } => Self::Persist { request, task, backend, batch },
             Effect::FetchStable { request, partitions } => Self::Stable { request, partitions },
             _ => return None,
         })
@@ -74,7 +74,7 @@ impl Pending {
                 };
                 Event::Restored { request: *request, result }
             }
-            Self::Persist { request, backend, batch } => {
+            Self::Persist { request, backend, batch, .. } => {
                 Event::Persisted { request: *request, result: backend.persist(batch) }
             }
             Self::Stable { request, partitions } => {
@@ -88,6 +88,16 @@ impl Pending {
                 Event::StableOffsets { request: *request, result }
             }
         })
+    }
+
+    /// The task that is being opened.
+    pub(super) fn opens(&self) -> Option<TaskId> {
+        if let Self::Open { task, .. } = self { Some(*task) } else { None }
+    }
+
+    /// True while the former life of a task still touches its directory.
+    pub(super) fn uses(&self, opening: TaskId) -> bool {
+        matches!(self, Self::Persist { task, .. } | Self::Close { task, .. } if *task == opening)
     }
 
     /// A persist reaches the disk although nobody is left to hear of it.
