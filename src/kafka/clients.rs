@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     fn clients(set: &[(&str, &str)]) -> Clients {
-        let set: Vec<String> = set.iter().map(|(n, v)| format!("{n}={v}")).collect();
+        let set: Vec<(String, String)> = set.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         Clients::new(&Config::load(&set, [], None).unwrap(), "app", "p1")
     }
 

@@ -57,7 +57,13 @@ fn differences(expected: &Windows, found: &Windows) -> Vec<String> {
 
 fn assert_same(expected: &Windows, found: &Windows) {
     let wrong = differences(expected, found);
-    assert!(wrong.is_empty(), "{} of {} windows differ, such as {:?}", wrong.len(), expected.len(), &wrong[..wrong.len().min(5)]);
+    assert!(
+        wrong.is_empty(),
+        "{} of {} windows differ, such as {:?}",
+        wrong.len(),
+        expected.len(),
+        &wrong[..wrong.len().min(5)]
+    );
 }
 
 #[test]

@@ -170,7 +170,11 @@ impl Worker {
     pub fn start(broker: &Broker, dir: &Path, name: &str, args: &[&str]) -> Self {
         let exe = std::env::current_exe().expect("a path");
         let worker = exe.parent().and_then(Path::parent).expect("target/release/deps").join("millstream");
-        assert!(worker.exists(), "{} is missing: build it with `cargo build --release -p topologies`", worker.display());
+        assert!(
+            worker.exists(),
+            "{} is missing: build it with `cargo build --release -p topologies`",
+            worker.display()
+        );
         let log = dir.join(format!("{name}.log"));
         let out = File::options().create(true).append(true).open(&log).expect("a log file");
         let child = Command::new(worker)
