@@ -185,7 +185,7 @@ impl Admin {
         list.groups()
             .iter()
             .filter(|g| g.name() == group && g.protocol() == "stream")
-            .flat_map(|g| g.members())
+            .flat_map(rdkafka::groups::GroupInfo::members)
             .map(|m| format!("{} at {}", m.client_id(), m.client_host()))
             .collect()
     }

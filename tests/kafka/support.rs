@@ -16,6 +16,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Key, value and timestamp of a record.
+pub type Record = (Option<Vec<u8>>, Option<Vec<u8>>, i64);
+
 /// A broker of its own for one test; it is killed and its data removed at the end.
 pub struct Broker {
     dir: tempfile::TempDir,
@@ -93,7 +96,7 @@ impl Broker {
     }
 
     /// All committed records of a topic, in order of partition and offset.
-    pub fn read(&self, topic: &str, partitions: i32) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>, i64)> {
+    pub fn read(&self, topic: &str, partitions: i32) -> Vec<Record> {
         let mut config = self.client();
         config.set("group.id", "reader").set("isolation.level", "read_committed").set("enable.auto.commit", "false");
         let consumer: BaseConsumer = config.create().expect("a consumer");
@@ -123,7 +126,11 @@ impl Broker {
                     let at = position.find_partition(topic, *p).and_then(|e| e.offset().to_raw()).unwrap_or(-1);
                     at < ends[usize::try_from(*p).expect("not negative")]
                 };
-                let in_list: Vec<i32> = list.elements().iter().map(|e| e.partition()).collect();
+                let in_list: Vec<i32> = list
+                    .elements()
+                    .iter()
+                    .map(rdkafka::topic_partition_list::TopicPartitionListElem::partition)
+                    .collect();
                 left = in_list.iter().filter(|p| behind(p)).count();
             }
         }
