@@ -376,16 +376,19 @@ impl Consumer {
         self.drop_queues();
         self.client.unassign().map_err(|e| broken(&e))
     }
+}
 
-    /// Leaves the group (a static member stays until its session ends).
-    pub fn close(mut self) {
+/// Leaves the group (a static member stays until its session ends).
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        // From here on the callback answers the group itself, and no queue reference is left: the client's end waits
+        // for both.
         self.client.context().closing.store(true, Ordering::Release);
         self.drop_queues();
         self.own_queue = None;
         if let Err(error) = self.client.unassign() {
             tracing::debug!(%error, "the closing consumer can't give its partitions up");
         }
-        drop(self.client);
     }
 }
 

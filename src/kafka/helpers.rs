@@ -7,7 +7,7 @@ use crate::{
     worker::{Effect, Event, OpenStore, OpenedStore, Request},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         mpsc::{Receiver, Sender, channel},
@@ -51,6 +51,8 @@ pub(super) struct Helpers {
     log: Option<Sender<Effect>>,
     chores: Option<Sender<Effect>>,
     threads: Vec<JoinHandle<()>>,
+    /// Tasks whose directories this stream thread asked for and has not given back.
+    asked: BTreeSet<TaskId>,
 }
 
 impl Helpers {
@@ -66,6 +68,7 @@ impl Helpers {
             log: Some(log),
             chores: Some(chores),
             threads: Vec::new(),
+            asked: BTreeSet::new(),
         };
         let to = answers.clone();
         helpers.spawn(format!("disk-{thread}"), move || persist_all(&disk_jobs, &to))?;
@@ -102,7 +105,8 @@ impl Helpers {
 
     /// Opens the stores of a task. On a thread of its own: it may wait for another stream thread, and nothing that
     /// that one waits for may queue behind it.
-    pub fn open(&self, request: Request, task: TaskId, stores: Vec<OpenStore>) {
+    pub fn open(&mut self, request: Request, task: TaskId, stores: Vec<OpenStore>) {
+        self.asked.insert(task);
         let (shared, answers) = (Arc::clone(&self.shared), self.answers.clone());
         let open = move || {
             let result = shared.registry.open(task, &stores).and_then(|backends| {
@@ -127,7 +131,8 @@ impl Helpers {
     }
 
     /// Gives the directory of a task back.
-    pub fn close(&self, request: Request, task: TaskId) {
+    pub fn close(&mut self, request: Request, task: TaskId) {
+        self.asked.remove(&task);
         self.shared.registry.close(task);
         self.answers.give(Event::Closed { request });
     }
@@ -141,6 +146,10 @@ impl Drop for Helpers {
             if thread.join().is_err() {
                 tracing::error!("a helper thread panicked");
             }
+        }
+        // Left over when the stream thread failed; other threads of the process shall not wait for it.
+        for task in &self.asked {
+            self.shared.registry.close(*task);
         }
     }
 }

@@ -149,7 +149,7 @@ impl Producer {
             return Err(Fault::rebuild("there is no producer"));
         };
         raw::begin(rk).map_err(|error| {
-            self.broken |= error.fatal;
+            self.note(&error);
             Fault::rebuild(format!("no transaction can be started: {error}"))
         })?;
         self.open = true;
@@ -172,7 +172,7 @@ impl Producer {
                     self.failure()?;
                     continue;
                 }
-                self.broken |= error.fatal;
+                self.note(&error);
                 return Err(Fault::rebuild(format!("a record can't be sent: {error}"))
                     .at(format!("{}-{}", record.topic, record.partition)));
             }
@@ -216,16 +216,25 @@ impl Producer {
         Outcome::Committed
     }
 
+    /// Remembers a fatal error, and whether it is the sign of another producer with the same transactional id.
+    fn note(&mut self, error: &RawError) {
+        if !error.fatal {
+            return;
+        }
+        tracing::warn!(%error, "the producer is of no use any more");
+        self.broken = true;
+        let cause = self.client.as_ref().and_then(|c| c.client().fatal_error());
+        if is_fenced(error.code) || cause.is_some_and(|(code, _)| is_fenced(code)) {
+            self.fenced_at = Some(Instant::now());
+        }
+    }
+
     /// What an error of a transaction call means; `None`: call again. `ending` tells that the commit itself may have
     /// reached the coordinator: then a client that can't tell leaves the outcome unknown.
     fn judge(&mut self, error: &RawError, start: Instant, ending: bool) -> Option<Outcome> {
         use RDKafkaErrorCode as E;
         if error.fatal {
-            self.broken = true;
-            tracing::warn!(%error, "the producer is of no use any more");
-            if is_fenced(error.code) {
-                self.fenced_at = Some(Instant::now());
-            }
+            self.note(error);
             return Some(if ending { Outcome::Unknown } else { Outcome::Fenced });
         }
         if error.abortable {
@@ -253,6 +262,7 @@ impl Producer {
             // Purged messages are failed deliveries, and the abort waits until they are polled.
             self.poll(Duration::ZERO);
             if error.fatal || !error.retriable || start.elapsed() > COMMIT_PATIENCE {
+                self.note(&error);
                 self.broken = true;
                 return Err(Fault::retry(format!("the transaction can't be aborted: {error}")));
             }

@@ -52,17 +52,18 @@ pub(super) struct Plan {
     pub publish: Arc<dyn Fn(usize, Snapshot) + Send + Sync>,
 }
 
+/// Dropped from top to bottom: stores, then what holds their directories, then the membership.
 struct StreamThread {
     number: usize,
     worker: Worker,
+    helpers: Helpers,
     consumer: Consumer,
     producer: Producer,
-    helpers: Helpers,
     shared: Arc<Shared>,
     answers: Receiver<Event>,
     events: Vec<Event>,
     exactly_once: bool,
-    /// Offsets sent at least once are committed by the consumer.
+    /// When this thread's producer was fenced last.
     fenced_before: Option<Instant>,
     exit: Option<Option<Fault>>,
 }
@@ -88,10 +89,7 @@ pub(super) fn run(plan: Plan) -> Result<()> {
         waker,
     )?;
     // Beside the join: registering takes up to a second when the former owner left a transaction open.
-    if let Err(fault) = producer.replace() {
-        consumer.close();
-        return Err(fault);
-    }
+    producer.replace()?;
     let settings = Settings { session: process::draw_session(), ..plan.settings };
     let stream = StreamThread {
         number: plan.thread,
@@ -145,12 +143,7 @@ impl StreamThread {
             }
         }
         publish(self.number, self.worker.snapshot());
-        let fault = self.exit.flatten();
-        drop(self.worker);
-        drop(self.helpers);
-        self.consumer.close();
-        drop(self.producer);
-        fault.map_or(Ok(()), Err)
+        self.exit.flatten().map_or(Ok(()), Err)
     }
 
     /// Serves the group and takes what was fetched and answered.
@@ -211,7 +204,7 @@ impl StreamThread {
                 self.sent(sent);
             }
             Effect::Commit { request, offsets, group } => {
-                let outcome = self.commit(&offsets, &group)?;
+                let outcome = self.commit(&offsets, &group);
                 self.events.push(Event::CommitEnded { request, outcome });
             }
             Effect::Abort { request } => {
@@ -219,6 +212,7 @@ impl StreamThread {
                 self.events.push(Event::AbortEnded { request, result });
             }
             Effect::ReplaceProducer { request } => {
+                self.check_fenced()?;
                 let result = self.producer.replace();
                 self.events.push(Event::ProducerReady { request, result });
             }
@@ -254,17 +248,21 @@ impl StreamThread {
         }
     }
 
-    fn commit(&mut self, offsets: &[CommitOffset], group: &GroupMetadata) -> Result<Outcome> {
+    fn commit(&mut self, offsets: &[CommitOffset], group: &GroupMetadata) -> Outcome {
         if !self.exactly_once {
-            return Ok(self.commit_at_least_once(offsets));
+            return self.commit_at_least_once(offsets);
         }
-        let outcome = self.producer.commit(offsets, group);
-        if self.producer.fenced_again(&mut self.fenced_before) {
-            let id = self.producer.transactional_id();
-            return Err(Fault::stop(format!("another process uses the transactional id `{id}`"))
-                .hint("two processes have the same process id: give each its own state.dir or process.id"));
+        self.producer.commit(offsets, group)
+    }
+
+    /// Fenced twice within a minute: two processes would take the id from each other for ever.
+    fn check_fenced(&mut self) -> Result<()> {
+        if !self.producer.fenced_again(&mut self.fenced_before) {
+            return Ok(());
         }
-        Ok(outcome)
+        let id = self.producer.transactional_id();
+        Err(Fault::stop(format!("another process uses the transactional id `{id}`"))
+            .hint("two processes have the same process id: give each its own state.dir or process.id"))
     }
 
     fn commit_at_least_once(&mut self, offsets: &[CommitOffset]) -> Outcome {
