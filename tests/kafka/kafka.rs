@@ -138,3 +138,30 @@ fn what_is_missing_is_said() {
     assert!(!worker.wait(Duration::from_secs(30)).success());
     assert!(worker.log().contains("topics do not exist: bench-in"), "{}", worker.log());
 }
+
+#[test]
+fn two_processes_with_one_id_are_told() {
+    let broker = Broker::start("");
+    let dir = tempfile::tempdir().expect("a directory");
+    broker.create_topic("bench-in", PARTITIONS);
+    broker.create_topic("bench-window-count", PARTITIONS);
+    let args = ["bench-window-count", "--set", "process.id=same", "--set", "client.id=same"];
+    let mut workers = [Worker::start(&broker, dir.path(), "a", &args), Worker::start(&broker, dir.path(), "b", &args)];
+    let producer = broker.producer();
+    let begun = Instant::now();
+    for n in 0.. {
+        let (partition, key, time) = event(n);
+        send(&producer, "bench-in", partition, &key, "v", time);
+        thread::sleep(Duration::from_millis(2));
+        if let Some(ended) = workers.iter_mut().find_map(|w| w.ended().then_some(w)) {
+            assert!(!ended.wait(Duration::ZERO).success());
+            assert!(
+                ended.log().contains("another process uses the transactional id `bench-window-count-same-0`"),
+                "{}",
+                ended.log()
+            );
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "neither ended: {}", workers[0].log());
+    }
+}

@@ -210,6 +210,11 @@ impl Worker {
         self.wait(Duration::from_secs(40))
     }
 
+    /// True when it has ended by itself.
+    pub fn ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_some()
+    }
+
     /// Waits for its end; a test fails with its log when that takes too long.
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
         let start = Instant::now();
