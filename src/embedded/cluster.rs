@@ -73,9 +73,16 @@ impl Replica {
     /// Asks it to commit, close and leave, and waits until it has.
     ///
     /// # Errors
-    /// What ended the replica, if something else did.
-    pub fn stop(mut self) -> Result<()> {
+    /// What ended the replica, if something else did; or that it was killed because it took longer than `patience`.
+    pub fn stop(mut self, patience: Duration) -> Result<()> {
         self.orders.stop.store(true, Ordering::SeqCst);
+        let asked = Instant::now();
+        while self.thread.as_ref().is_some_and(|t| !t.is_finished()) {
+            if asked.elapsed() > patience {
+                return Err(Fault::stop(format!("a replica did not stop within {} ms", patience.as_millis())));
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
         self.join().map_or(Ok(()), Err)
     }
 

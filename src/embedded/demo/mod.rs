@@ -35,6 +35,8 @@ const APPLICATION: &str = "demo";
 const PARTITIONS: i32 = 8;
 const WINDOW_MS: i64 = 2_000;
 const GRACE_MS: i64 = 30_000;
+/// How long a replica may take to commit, close and leave.
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How a demo goes, in time since its start.
 #[derive(Debug, Clone, Copy)]
@@ -127,7 +129,7 @@ pub fn demo(script: Script, disks: MakeDisks, out: &mut dyn Write, stop: &Atomic
         thread::sleep(Duration::from_millis(10));
     }
     for replica in replicas.into_iter().flatten() {
-        replica.stop()?;
+        replica.stop(STOP_PATIENCE)?;
     }
     let verdict = cluster.with_log(|log| recount::check(log))?;
     show.verdict(&verdict)?;
