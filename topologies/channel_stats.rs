@@ -52,7 +52,7 @@ fn build(params: &Params) -> Result<Topology> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{last, run};
+    use crate::testing::{Driven, last, run};
     use serde_json::json;
 
     fn message(channel: &str, ts: i64) -> String {
@@ -77,5 +77,14 @@ mod tests {
         assert_eq!(counts[&window("a", 0)], json!(2));
         assert_eq!(counts[&window("b", 0)], json!(1));
         assert_eq!(counts[&window("a", 600_000)], json!(2));
+    }
+
+    #[test]
+    fn a_message_after_the_grace_is_left_out_and_counted() {
+        let mut driven = Driven::new(&ENTRY);
+        let mut send =
+            |ts: i64| driven.pipe(0, json!(null), json!({"channel": "a", "user": "u", "text": "t", "ts": ts})).len();
+        assert_eq!([send(1), send(659_999), send(2), send(660_000), send(3)], [1, 1, 1, 1, 0]);
+        assert_eq!(driven.driver.dropped(), 1);
     }
 }

@@ -88,7 +88,7 @@ fn build(params: &Params) -> Result<Topology> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{last, run};
+    use crate::testing::{Driven, last, run};
     use serde_json::json;
 
     const PRODUCTS: &str = r#"
@@ -122,5 +122,20 @@ mod tests {
         assert_eq!(revenue[&hour("food", HOUR_MS)], json!(1200));
         assert_eq!(revenue[&hour("office", HOUR_MS)], json!(700));
         assert_eq!(revenue.len(), 4);
+    }
+
+    #[test]
+    fn an_order_gets_the_price_of_its_moment() {
+        let mut driven = Driven::new(&ENTRY);
+        let tea = |cents: i64| json!({"category": "food", "price_cents": cents});
+        let order = json!({"product": "tea", "quantity": 1, "ts": 60_000});
+        assert_eq!(driven.pipe(0, json!(null), order.clone()), []);
+        driven.pipe(1, json!("tea"), tea(400));
+        let window = json!({"key": "food", "start": 0, "end": HOUR_MS});
+        assert_eq!(driven.pipe(0, json!(null), order.clone()), [(window.clone(), json!(400))]);
+        driven.pipe(1, json!("tea"), tea(500));
+        assert_eq!(driven.pipe(0, json!(null), order.clone()), [(window, json!(900))]);
+        driven.pipe(1, json!("tea"), json!(null));
+        assert_eq!(driven.pipe(0, json!(null), order), []);
     }
 }

@@ -1,8 +1,10 @@
-//! Runs an entry on lines of text, through the same code as `millstream run --embedded`.
+//! Runs an entry on lines of text: through the same code as `millstream run --embedded`, or record by record.
 
 use millstream::{
     cli::{Entry, Params},
     embedded::{FileRun, Input, Output, run_files},
+    record::{Headers, RawRecord},
+    testing::TestDriver,
     worker::Settings,
 };
 use serde_json::Value;
@@ -62,4 +64,29 @@ pub fn run_on(entry: &'static Entry, inputs: Vec<Box<dyn BufRead>>) -> Vec<Value
 /// The last value of each key, by the key's text.
 pub fn last(records: &[Value]) -> std::collections::BTreeMap<String, Value> {
     records.iter().map(|r| (r["key"].to_string(), r["value"].clone())).collect()
+}
+
+/// An entry on the test driver: every record is processed and committed before the next.
+pub struct Driven {
+    entry: &'static Entry,
+    pub driver: TestDriver,
+}
+
+impl Driven {
+    pub fn new(entry: &'static Entry) -> Self {
+        let topology = (entry.build)(&Params::defaults(entry)).unwrap();
+        Self { entry, driver: TestDriver::new(topology).unwrap() }
+    }
+
+    /// Pipes a record into the input at this place, and returns what it brings to the first output.
+    pub fn pipe(&mut self, input: usize, key: Value, value: Value) -> Vec<(Value, Value)> {
+        let topic = &self.entry.inputs[input];
+        let (key, value) = (topic.key.encode(&key).unwrap(), topic.value.encode(&value).unwrap());
+        let record = RawRecord { offset: 0, timestamp: 0, key, value, headers: Headers::new() };
+        self.driver.pipe_raw(topic.name, record).unwrap();
+        let output = &self.entry.outputs[0];
+        let records = self.driver.read_raw(output.name).unwrap();
+        let decode = |r: &RawRecord| (output.key.decode(r.key.as_ref()), output.value.decode(r.value.as_ref()));
+        records.iter().map(decode).collect()
+    }
 }

@@ -34,7 +34,7 @@ fn words(line: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{last, run};
+    use crate::testing::{Driven, last, run};
     use serde_json::json;
 
     #[test]
@@ -43,5 +43,12 @@ mod tests {
         assert_eq!(counts.len(), 7);
         assert_eq!(counts["\"the\""], json!(3));
         assert_eq!(counts["\"fox\""], json!(1));
+    }
+
+    #[test]
+    fn each_line_updates_its_words() {
+        let mut driven = Driven::new(&ENTRY);
+        assert_eq!(driven.pipe(0, json!(null), json!("to be")), [(json!("to"), json!(1)), (json!("be"), json!(1))]);
+        assert_eq!(driven.pipe(0, json!(null), json!("To!")), [(json!("to"), json!(2))]);
     }
 }
