@@ -2,6 +2,8 @@
 //!
 //! Every test starts a broker of its own on free ports and ends it by pid.
 
+#![expect(clippy::disallowed_methods, reason = "processes, clocks and waiting are what is tested")]
+
 mod broker;
 mod replica;
 
