@@ -89,7 +89,7 @@ impl Clients {
             ("group.id", self.application_id.as_str()),
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
-            ("enable.partition.eof", "false"),
+            ("enable.partition.eof", "true"),
             ("isolation.level", "read_committed"),
             ("partition.assignment.strategy", "range"),
             // A committed offset below the log's start is a loss of input; `auto.offset.reset` decides.

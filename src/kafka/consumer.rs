@@ -322,10 +322,12 @@ impl Consumer {
             }
             more |= batch.len() == PARTITION_RECORDS_MAX;
             let (records, errors) = batch.records();
+            let mark = batch.end_mark();
             drop(batch);
-            if let Some(last) = records.last() {
+            let position = records.last().map(|last| last.offset + 1).max(mark);
+            if let Some(position) = position {
                 taken += records.len();
-                part.position = last.offset + 1;
+                part.position = position;
                 part.end = raw::cached_end(rk, &part.name, partition.partition).unwrap_or(part.end).max(part.position);
                 let (position, end) = (part.position, part.end);
                 events.push(Event::Records { fetch, partition: partition.clone(), records, position, end });
@@ -343,20 +345,18 @@ impl Consumer {
         Ok(more)
     }
 
-    /// Tells positions that moved without records (markers, aborted ranges) and ends that moved.
-    pub fn positions(&mut self, events: &mut Vec<Event>) {
+    /// Tells ends that moved. Positions come with the records and end marks of the queue alone: the client's own
+    /// `position()` still shows the former fetch after a seek or a new assignment, and a commit of it would skip
+    /// records.
+    pub fn ends(&mut self, events: &mut Vec<Event>) {
         let rk = self.client.client().native_ptr();
-        let Ok(list) = self.client.position() else { return };
-        for e in list.elements() {
-            let Some(position) = e.offset().to_raw().filter(|o| *o >= 0) else { continue };
-            let partition = TopicPartition::new(e.topic(), e.partition());
-            let Some(part) = self.parts.get_mut(&partition) else { continue };
+        for (partition, part) in &mut self.parts {
             let Some(fetch) = part.fetch else { continue };
             let end = raw::cached_end(rk, &part.name, partition.partition).unwrap_or(part.end).max(part.end);
-            if position > part.position || end > part.end {
-                part.position = part.position.max(position);
+            if end > part.end {
                 part.end = end;
-                events.push(Event::Position { fetch, partition, position: part.position, end });
+                let (partition, position) = (partition.clone(), part.position);
+                events.push(Event::Position { fetch, partition, position, end });
             }
         }
     }

@@ -142,12 +142,24 @@ impl Batch {
         self.0.len()
     }
 
+    /// The offset of the last end-of-partition mark: every record and marker below it has been read.
+    pub fn end_mark(&self) -> Option<Offset> {
+        // SAFETY: the messages are ours and live until `drop`.
+        let messages = self.0.iter().map(|m| unsafe { &**m });
+        messages.filter(|m| m.err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF).map(|m| m.offset).last()
+    }
+
     /// The records, their bytes in one shared buffer, and the errors that came between them.
     pub fn records(&self) -> (Vec<RawRecord>, Vec<RDKafkaErrorCode>) {
         // SAFETY: the messages are ours and live until `drop`.
         let messages = || self.0.iter().map(|m| unsafe { &**m });
         let errors = messages()
-            .filter(|m| m.err != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR)
+            .filter(|m| {
+                !matches!(
+                    m.err,
+                    RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR | RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF
+                )
+            })
             .map(|m| RDKafkaErrorCode::from(m.err))
             .collect();
         let good = || messages().filter(|m| m.err == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR);

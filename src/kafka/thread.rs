@@ -126,7 +126,7 @@ impl StreamThread {
             let mut busy = self.listen()?;
             if !busy || looked.elapsed() >= POSITIONS_EVERY {
                 looked = Instant::now();
-                self.consumer.positions(&mut self.events);
+                self.consumer.ends(&mut self.events);
             }
             busy |= self.hear();
             busy |= self.worker.step(wall_clock(), STEP_RECORDS);

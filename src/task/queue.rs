@@ -72,8 +72,12 @@ impl Queue {
     }
 
     /// Appends fetched records. `position` is where the fetch goes on, `end` the last stable end.
+    ///
+    /// # Panics
+    /// When a record lies below the position: the driver told a position that it had not reached, and the record might
+    /// have been committed as processed.
     pub fn push(&mut self, records: Vec<RawRecord>, position: Offset, end: Offset) {
-        debug_assert!(
+        assert!(
             records.first().is_none_or(|r| self.position.is_none_or(|p| r.offset >= p)),
             "records of {} arrive in order",
             self.partition
