@@ -160,7 +160,8 @@ fn prepare(config: &Config, run: &Run, admin: &Admin, application_id: &str) -> R
     }
     // Internal topics are sized by what they come from, never by what a former run left behind.
     let known: Counts = external.iter().filter_map(|t| Some((Arc::clone(t), *counts.get(t)?))).collect();
-    let resolved = run.topology.resolve(application_id, &known)?;
+    let mut resolved = run.topology.resolve(application_id, &known)?;
+    resolved.set_changelog_margin(config.int("windowstore.changelog.additional.retention.ms"));
     let replicas = i32::try_from(config.int("replication.factor")).unwrap_or(-1);
     admin.ensure_internal(&resolved.internal, &config.topic(), replicas, &counts)?;
     let internal: Vec<Arc<str>> = resolved.internal.iter().map(|t| Arc::clone(&t.name)).collect();

@@ -1,5 +1,6 @@
 //! A topology tied to an application id and to the partition counts of real topics.
 
+use super::CHANGELOG_MARGIN_MS;
 use crate::state::StoreSpec;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -52,11 +53,48 @@ pub struct Resolved {
 }
 
 impl Resolved {
+    /// Sets `windowstore.changelog.additional.retention.ms`: what changelogs of window stores keep, by the broker's
+    /// clock, over the retention of their store. A store's own `retention.ms` wins.
+    pub fn set_changelog_margin(&mut self, margin_ms: i64) {
+        for plan in self.sub_topologies.iter().flat_map(|sub| &sub.stores) {
+            let (Some(name), Some(_)) = (&plan.changelog, plan.spec.retention_ms()) else { continue };
+            if plan.spec.changelog_config.contains_key("retention.ms") {
+                continue;
+            }
+            for topic in self.internal.iter_mut().filter(|t| t.name == *name) {
+                if let Some(retention) = topic.config.get_mut("retention.ms")
+                    && let Ok(ms) = retention.parse::<i64>()
+                {
+                    *retention = (ms - CHANGELOG_MARGIN_MS).saturating_add(margin_ms).to_string();
+                }
+            }
+        }
+    }
+
     /// The topics the group subscribes to, sorted.
     pub fn subscription(&self) -> Vec<Arc<str>> {
         let mut topics: Vec<_> = self.sub_topologies.iter().flat_map(|s| s.sources.iter().cloned()).collect();
         topics.sort();
         topics.dedup();
         topics
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{operator::TimeWindows, topology::StreamsBuilder};
+    use std::{collections::BTreeMap, time::Duration};
+
+    /// Without the margin a broker deletes changelog records of old event time, and a restore finds nothing.
+    #[test]
+    fn q23_the_margin_of_the_settings_reaches_the_changelog() {
+        let builder = StreamsBuilder::new();
+        let windows = TimeWindows::of_size_with_no_grace(Duration::from_millis(1_000));
+        builder.stream::<String, String>("in").group_by_key().windowed_by(windows).count();
+        let topology = builder.build().unwrap();
+        let mut resolved = topology.resolve("app", &BTreeMap::from([("in".into(), 1)])).unwrap();
+        assert_eq!(resolved.internal[0].config["retention.ms"], "86401000");
+        resolved.set_changelog_margin(864_000_000_000);
+        assert_eq!(resolved.internal[0].config["retention.ms"], "864000001000");
     }
 }
