@@ -82,6 +82,11 @@ impl Restorer {
             let batch = reader.queue.consume(20, PIECE_RECORDS_MAX);
             let (mut records, errors) = batch.records();
             drop(batch);
+            use rdkafka::error::RDKafkaErrorCode as E;
+            if errors.iter().any(|code| matches!(code, E::AutoOffsetReset | E::OffsetOutOfRange)) {
+                return Err(Fault::rebuild("records of the changelog were deleted while it was read")
+                    .at(format!("{changelog} from {from}")));
+            }
             if let Some(code) = errors.first() {
                 tracing::debug!(%changelog, %code, "the reader of a changelog reports an error");
             }

@@ -288,11 +288,6 @@ impl Worker {
 
     /// The commit stamps tell how an unknown outcome ended.
     pub(super) fn stable(&mut self, now: Timestamp, request: Request, result: Result<Vec<Stable>, Fault>) {
-        if let Ok(stable) = &result
-            && self.stable_late(now, request, stable)
-        {
-            return;
-        }
         match std::mem::replace(&mut self.transaction, Transaction::Idle) {
             Transaction::Verifying(r, sent) if r == request => match result {
                 Ok(stable) => self.verify(now, sent, &stable),

@@ -113,7 +113,7 @@ impl Worker {
     }
 
     /// Takes a task up: a suspended one goes on as it is when nobody committed for it meanwhile.
-    fn adopt(&mut self, now: Timestamp, id: TaskId, committed: Vec<Committed>) {
+    pub(super) fn adopt(&mut self, now: Timestamp, id: TaskId, committed: Vec<Committed>) {
         let Some(held) = self.tasks.get_mut(&id) else {
             let held = Held {
                 task: Task::new(id, committed),

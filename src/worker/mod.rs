@@ -74,6 +74,8 @@ pub struct Worker {
     kept_forever: BTreeSet<Arc<str>>,
     last_purge: Timestamp,
     purged: BTreeMap<TopicPartition, Offset>,
+    /// Of [`Planted::EndBeforeStable`] alone.
+    early_ends: BTreeMap<TaskId, Vec<LogRange>>,
     totals: snapshot::Totals,
 }
 
@@ -104,6 +106,7 @@ impl Worker {
             kept_forever: BTreeSet::new(),
             last_purge: 0,
             purged: BTreeMap::new(),
+            early_ends: BTreeMap::new(),
             totals: snapshot::Totals::default(),
         }
     }

@@ -1,7 +1,7 @@
 //! Bringing a task up: open its stores, learn where its changelogs end, restore, fetch.
 
 use super::{
-    Effect, From, LogRange, OpenStore, OpenedStore, Request, Stable, Worker,
+    Effect, From, LogRange, OpenStore, OpenedStore, Request, Worker,
     held::{Held, Phase},
 };
 use crate::{
@@ -80,13 +80,11 @@ impl Worker {
         let Some((id, asked_at)) = found else { return };
         match result {
             Ok(ranges) => {
-                if let Err(fault) = self.judge(now, id, &ranges, asked_at) {
-                    self.fail(now, at_task(fault, id));
-                    return;
-                }
-                if self.settings.planted == Planted::EndBeforeStable {
-                    self.ask_stable_late(id);
-                    return;
+                let ranges = self.early_ends(id, ranges);
+                match self.judge(now, id, &ranges, asked_at) {
+                    Ok(()) => {}
+                    Err(fault) if fault.remedy == Remedy::Rebuild => return self.reopen(now, id, &fault),
+                    Err(fault) => return self.fail(now, at_task(fault, id)),
                 }
                 self.held(id).phase = Phase::Restoring(BTreeMap::new());
                 self.next_pieces(now, id);
@@ -96,26 +94,23 @@ impl Worker {
         }
     }
 
-    /// Planted bug: reads the stable offsets again after the end offsets.
-    fn ask_stable_late(&mut self, id: TaskId) {
-        let request = self.request();
-        let held = self.held(id);
-        held.phase = Phase::Restoring(BTreeMap::from([(request, usize::MAX)]));
-        let partitions = held.task.committed.iter().map(|c| c.partition.clone()).collect();
-        self.effects.push_back(Effect::FetchStable { request, partitions });
+    /// Planted bug: takes the changelogs' ends as they were the first time this member asked, before the stable offsets
+    /// that came with the present assignment.
+    fn early_ends(&mut self, id: TaskId, ranges: Vec<LogRange>) -> Vec<LogRange> {
+        if self.settings.planted != Planted::EndBeforeStable {
+            return ranges;
+        }
+        self.early_ends.entry(id).or_insert(ranges).clone()
     }
 
-    /// The answer to [`Worker::ask_stable_late`]. False when the request is another's.
-    pub(super) fn stable_late(&mut self, now: Timestamp, request: Request, stable: &[Stable]) -> bool {
-        let waits = |h: &Held| matches!(&h.phase, Phase::Restoring(p) if p.get(&request) == Some(&usize::MAX));
-        let Some((&id, held)) = self.tasks.iter_mut().find(|(_, h)| waits(h)) else { return false };
-        for (committed, stable) in held.task.committed.iter_mut().zip(stable) {
-            committed.offset = stable.offset;
-            committed.metadata.clone_from(&stable.metadata);
-        }
-        held.phase = Phase::Restoring(BTreeMap::new());
-        self.next_pieces(now, id);
-        true
+    /// Gives a task's stores up without writing and opens them again: what lies on disk is judged anew against the
+    /// changelog as it is now.
+    fn reopen(&mut self, now: Timestamp, id: TaskId, why: &Fault) {
+        tracing::warn!(task = %id, %why, "the task's state is opened again");
+        let committed = self.held(id).task.committed.clone();
+        self.close_task(id, false);
+        self.pump_closing();
+        self.adopt(now, id, committed);
     }
 
     /// Decides what of the state found can be kept (I2), and where each restore starts and ends.
@@ -157,11 +152,10 @@ impl Worker {
             } else if plan.changelog.is_some() {
                 let position = held.task.replica.slots[index].store.position();
                 if position < start || position > end {
-                    return Err(Fault::stop(format!(
+                    return Err(Fault::rebuild(format!(
                         "the changelog of store `{}` reaches from {start} to {end}, this member holds it up to {position}",
                         plan.spec.name
-                    ))
-                    .hint("records were deleted from the changelog while a task waited; start again"));
+                    )));
                 }
             }
             if plan.changelog.is_some() {
@@ -214,6 +208,8 @@ impl Worker {
         let (records, position) = match result {
             Ok(piece) => piece,
             Err(fault) if fault.remedy == Remedy::Retry => return self.next_pieces(now, id),
+            // The changelog's start has moved past the piece: its retention deleted what had expired.
+            Err(fault) if fault.remedy == Remedy::Rebuild => return self.reopen(now, id, &fault),
             Err(fault) => return self.fail(now, at_task(fault, id)),
         };
         self.totals.restored += records.len() as u64;
