@@ -146,7 +146,7 @@ impl Batch {
     pub fn end_mark(&self) -> Option<Offset> {
         // SAFETY: the messages are ours and live until `drop`.
         let messages = self.0.iter().map(|m| unsafe { &**m });
-        messages.filter(|m| m.err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF).map(|m| m.offset).last()
+        messages.filter(|m| m.err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF).map(|m| m.offset).next_back()
     }
 
     /// The records, their bytes in one shared buffer, and the errors that came between them.
