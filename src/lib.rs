@@ -11,7 +11,8 @@
 //!             |                    +----------+-----------+---------------------+
 //!             |                               |  one transaction
 //!  driver     |  kafka | embedded | testing   |              (clocks, threads, sockets)
-//!  ===========|===============================|=================================//!             v Event                         | Effect       (pure: same events, same effects)
+//!  ===========|===============================|=================================
+//!             v Event                         | Effect       (pure: same events, same effects)
 //!      +------+-------------------------------+--------+
 //!      | worker: one group member, one transaction     |
 //!      |   +----------------+   +----------------+     |
