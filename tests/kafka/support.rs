@@ -80,12 +80,20 @@ impl Broker {
     }
 
     /// Creates a topic that keeps old event times.
-    pub fn create_topic(&self, name: &str, partitions: i32) {
+    pub fn create_topic(&self, name: &str, count: i32) {
         let admin: AdminClient<DefaultClientContext> = self.client().create().expect("an admin client");
-        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1)).set("retention.ms", "-1");
+        let topic = NewTopic::new(name, count, TopicReplication::Fixed(1)).set("retention.ms", "-1");
         let result = block_on(admin.create_topics([&topic], &AdminOptions::new())).expect("an answer");
         assert!(result.iter().all(Result::is_ok), "{result:?}");
-        thread::sleep(Duration::from_millis(300));
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let ready = || {
+            let metadata = admin.inner().fetch_metadata(Some(name), Duration::from_secs(5)).ok()?;
+            let partitions = metadata.topics().first()?.partitions();
+            Some(partitions.len() == usize::try_from(count).ok()? && partitions.iter().all(|p| p.leader() >= 0))
+        };
+        while ready() != Some(true) {
+            assert!(Instant::now() < deadline, "topic {name} has no leaders");
+        }
     }
 
     /// A producer; records go out with [`send`].
