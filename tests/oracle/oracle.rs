@@ -3,9 +3,13 @@
 
 mod build;
 mod expr;
+mod joins;
 mod processors;
 mod rows;
+mod streams;
+mod tables;
 mod value;
+mod windows;
 
 use bytes::Bytes;
 use millstream::{

@@ -1,8 +1,9 @@
 //! The processors of the scenarios.
 
 use crate::{
-    build::{Build, Handle, field, stream},
+    build::{Build, Handle, field},
     expr,
+    streams::stream,
     value::{Kind, Val},
 };
 use millstream::{
