@@ -23,6 +23,7 @@ pub(crate) mod stream_table_join;
 pub(crate) mod table_map;
 pub(crate) mod table_source;
 pub(crate) mod table_store;
+pub(crate) mod table_table_join;
 #[cfg(test)]
 mod testkit;
 pub(crate) mod to_stream;

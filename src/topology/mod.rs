@@ -20,6 +20,7 @@ mod store_builder;
 mod stored;
 mod stream;
 mod table;
+mod table_join;
 mod table_link;
 mod windowed;
 

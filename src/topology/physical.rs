@@ -92,6 +92,9 @@ impl Physical {
                 self.processor(processor, vec![source.name.clone()])
             }
             Logical::Processor(processor) => self.processor(processor, parents),
+            Logical::Processors(parts) => {
+                parts.iter().try_for_each(|(processor, parents)| self.processor(processor, parents.clone()))
+            }
             Logical::Sink(sink) => self.sink(sink, parents),
             Logical::Repartition(through) => {
                 let topic = RepartitionTopic { name: through.topic.clone(), partitions: through.partitions };

@@ -105,6 +105,8 @@ pub(crate) enum Logical {
     Source(SourcePlan),
     TableSource(SourcePlan, ProcessorPlan),
     Processor(ProcessorPlan),
+    /// Several processors of one call, each with the names of its parents. The last one is what children see.
+    Processors(Vec<(ProcessorPlan, Vec<Arc<str>>)>),
     Sink(SinkPlan),
     Repartition(RepartitionPlan),
 }

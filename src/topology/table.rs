@@ -30,7 +30,7 @@ pub struct KTable<K, V> {
     pub(super) sources: BTreeSet<Arc<str>>,
     pub(super) link: Arc<TableLink>,
     pub(super) view: ViewOf<K, V>,
-    next_name: Option<String>,
+    pub(super) next_name: Option<String>,
 }
 
 impl<K, V> Clone for KTable<K, V> {

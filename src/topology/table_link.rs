@@ -14,6 +14,8 @@ pub(crate) enum TableKind {
     Aggregate,
     /// Computed from another table, with or without a store.
     Derived(Arc<TableLink>),
+    /// Joined from two others.
+    Joined(Arc<TableLink>, Arc<TableLink>),
 }
 
 /// The needs of one table. Only DSL calls change it, before `build`.
@@ -64,6 +66,8 @@ impl TableLink {
             }
             TableKind::Aggregate => true,
             TableKind::Derived(parent) => self.stored() || parent.need_old(force),
+            // Old rows of a join come from old rows of both sides, whether it keeps rows itself or not.
+            TableKind::Joined(this, other) => this.need_old(true) && other.need_old(true),
         };
         if sends {
             self.sends_old.store(true, Relaxed);

@@ -54,3 +54,35 @@ fn with_table<K: Cell, V: Cell, VT: Cell>(
     };
     stream(result, kt, &Kind::Text)
 }
+
+/// A join whose left side is a table.
+pub fn table_join<K: Cell, V: Cell>(h: &KTable<K, V>, node: &Json, build: &Build, kt: &Kind) -> Rc<dyn Handle> {
+    let other = build.handles[field(node, "right").expect("a right side")].clone();
+    if let Some(other) = other.any().downcast_ref::<Table<K, Val>>() {
+        with_equal_keys(h, &other.h, node, build, kt)
+    } else {
+        let other: &Table<K, i64> = other.any().downcast_ref().expect("a table of the same key");
+        with_equal_keys(h, &other.h, node, build, kt)
+    }
+}
+
+fn with_equal_keys<K: Cell, V: Cell, VO: Cell>(
+    h: &KTable<K, V>,
+    other: &KTable<K, VO>,
+    node: &Json,
+    build: &Build,
+    kt: &Kind,
+) -> Rc<dyn Handle> {
+    let joiner = field(node, "joiner").unwrap_or("pair").to_owned();
+    let pair = move |l: Option<&V>, r: Option<&VO>| expr::join(&joiner, &None, &own(l), &own(r));
+    let store = node.get("store").map(|store| build.materialized(Some(store), kt, &Kind::Text));
+    let h = match (field(node, "op").expect("an op"), store) {
+        ("join", None) => h.join(other, move |l, r| pair(Some(l), Some(r))),
+        ("join", Some(store)) => h.join_with(other, move |l, r| pair(Some(l), Some(r)), store),
+        ("left_join", None) => h.left_join(other, move |l, r| pair(Some(l), r)),
+        ("left_join", Some(store)) => h.left_join_with(other, move |l, r| pair(Some(l), r), store),
+        (_, None) => h.outer_join(other, pair),
+        (_, Some(store)) => h.outer_join_with(other, pair, store),
+    };
+    Rc::new(Table { h, kt: kt.clone(), vt: Kind::Text })
+}
