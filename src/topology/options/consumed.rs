@@ -32,35 +32,9 @@ impl<K, V> Default for Consumed<K, V> {
     }
 }
 
+serdes_and_name!(Consumed, "the source node");
+
 impl<K, V> Consumed<K, V> {
-    /// With these serdes.
-    pub fn with(key: Serde<K>, value: Serde<V>) -> Self {
-        Self { key: Some(key), value: Some(value), ..Self::default() }
-    }
-
-    /// With a node name and the default serdes of the types.
-    pub fn with_name(name: impl Into<String>) -> Self {
-        Self { name: Some(name.into()), ..Self::default() }
-    }
-
-    /// Sets the serde of keys.
-    #[must_use]
-    pub fn key_serde(self, key: Serde<K>) -> Self {
-        Self { key: Some(key), ..self }
-    }
-
-    /// Sets the serde of values.
-    #[must_use]
-    pub fn value_serde(self, value: Serde<V>) -> Self {
-        Self { value: Some(value), ..self }
-    }
-
-    /// Names the source node.
-    #[must_use]
-    pub fn name(self, name: impl Into<String>) -> Self {
-        Self { name: Some(name.into()), ..self }
-    }
-
     /// Says where reading starts when nothing is committed; otherwise `auto.offset.reset` says it.
     #[must_use]
     pub fn offset_reset(self, reset: OffsetReset) -> Self {

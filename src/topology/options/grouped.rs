@@ -16,32 +16,4 @@ impl<K, V> Default for Grouped<K, V> {
     }
 }
 
-impl<K, V> Grouped<K, V> {
-    /// With these serdes.
-    pub fn with(key: Serde<K>, value: Serde<V>) -> Self {
-        Self { key: Some(key), value: Some(value), name: None }
-    }
-
-    /// With a name for the repartition topic, `APPLICATION-NAME-repartition`.
-    pub fn with_name(name: impl Into<String>) -> Self {
-        Self { name: Some(name.into()), ..Self::default() }
-    }
-
-    /// Sets the serde of keys.
-    #[must_use]
-    pub fn key_serde(self, key: Serde<K>) -> Self {
-        Self { key: Some(key), ..self }
-    }
-
-    /// Sets the serde of values.
-    #[must_use]
-    pub fn value_serde(self, value: Serde<V>) -> Self {
-        Self { value: Some(value), ..self }
-    }
-
-    /// Names the repartition topic and the node that selects the key.
-    #[must_use]
-    pub fn name(self, name: impl Into<String>) -> Self {
-        Self { name: Some(name.into()), ..self }
-    }
-}
+serdes_and_name!(Grouped, "the repartition topic, `APPLICATION-NAME-repartition`, and the node that selects the key");

@@ -21,35 +21,9 @@ impl<K, V> Default for Produced<K, V> {
     }
 }
 
+serdes_and_name!(Produced, "the sink node");
+
 impl<K, V> Produced<K, V> {
-    /// With these serdes.
-    pub fn with(key: Serde<K>, value: Serde<V>) -> Self {
-        Self { key: Some(key), value: Some(value), ..Self::default() }
-    }
-
-    /// With a node name.
-    pub fn with_name(name: impl Into<String>) -> Self {
-        Self { name: Some(name.into()), ..Self::default() }
-    }
-
-    /// Sets the serde of keys.
-    #[must_use]
-    pub fn key_serde(self, key: Serde<K>) -> Self {
-        Self { key: Some(key), ..self }
-    }
-
-    /// Sets the serde of values.
-    #[must_use]
-    pub fn value_serde(self, value: Serde<V>) -> Self {
-        Self { value: Some(value), ..self }
-    }
-
-    /// Names the sink node.
-    #[must_use]
-    pub fn name(self, name: impl Into<String>) -> Self {
-        Self { name: Some(name.into()), ..self }
-    }
-
     /// Chooses partitions by topic, key, value and number of partitions, in place of Kafka's default (D-163, D-165).
     #[must_use]
     pub fn partitioner<F>(self, choose: F) -> Self

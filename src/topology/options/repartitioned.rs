@@ -22,38 +22,12 @@ impl<K, V> Default for Repartitioned<K, V> {
     }
 }
 
+serdes_and_name!(Repartitioned, "the topic, `APPLICATION-NAME-repartition`");
+
 impl<K, V> Repartitioned<K, V> {
-    /// With these serdes.
-    pub fn with(key: Serde<K>, value: Serde<V>) -> Self {
-        Self { key: Some(key), value: Some(value), ..Self::default() }
-    }
-
-    /// With a name for the topic, `APPLICATION-NAME-repartition`.
-    pub fn with_name(name: impl Into<String>) -> Self {
-        Self { name: Some(name.into()), ..Self::default() }
-    }
-
     /// With this number of partitions.
     pub fn number_of_partitions(partitions: i32) -> Self {
         Self { partitions: Some(partitions), ..Self::default() }
-    }
-
-    /// Sets the serde of keys.
-    #[must_use]
-    pub fn key_serde(self, key: Serde<K>) -> Self {
-        Self { key: Some(key), ..self }
-    }
-
-    /// Sets the serde of values.
-    #[must_use]
-    pub fn value_serde(self, value: Serde<V>) -> Self {
-        Self { value: Some(value), ..self }
-    }
-
-    /// Names the topic.
-    #[must_use]
-    pub fn name(self, name: impl Into<String>) -> Self {
-        Self { name: Some(name.into()), ..self }
     }
 
     /// Sets the number of partitions; otherwise it follows the topics upstream (D-161).
