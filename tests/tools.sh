@@ -12,8 +12,8 @@ root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 have() { command -v "$1" >/dev/null 2>&1; }
 say() { printf 'tools: %s\n' "$*"; }
 
-# Debian packages: libclang reads RocksDB's headers, OpenSSL and zlib go into librdkafka, the JRE and Maven run the
-# real Kafka broker of the tests.
+# Debian packages: libclang reads RocksDB's headers, OpenSSL and zlib go into librdkafka, the JDK and Maven run the
+# real Kafka broker and Kafka Streams of the tests.
 missing=()
 if have dpkg; then
   for package in libclang-dev libssl-dev zlib1g-dev pkg-config; do
@@ -22,7 +22,7 @@ if have dpkg; then
 fi
 have g++ || missing+=(g++)
 have make || missing+=(make)
-have java || missing+=(default-jre-headless)
+have javac || missing+=(default-jdk-headless)
 have mvn || missing+=(maven)
 
 updated=
@@ -64,3 +64,7 @@ if ! have promtool && have apt-get; then
   fi
   rm -rf "$tmp"
 fi
+
+# Jars of the tests, fetched before a test waits for them.
+"$(dirname "$0")"/kafka/broker jars
+"$(dirname "$0")"/kafka/streams/app jars

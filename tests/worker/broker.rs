@@ -77,12 +77,21 @@ impl Broker {
     }
 
     /// Creates a topic that keeps records however old they are.
-    pub fn create_topic(&self, name: &str, partitions: i32) {
+    pub fn create_topic(&self, name: &str, count: i32) {
         let admin: AdminClient<DefaultClientContext> = self.config().create().expect("an admin client");
-        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1)).set("retention.ms", "-1");
+        let topic = NewTopic::new(name, count, TopicReplication::Fixed(1)).set("retention.ms", "-1");
         let results = wait(admin.create_topics([&topic], &AdminOptions::new())).expect("the broker answers");
         for result in results {
             result.expect("the topic is new");
+        }
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let ready = || {
+            let metadata = admin.inner().fetch_metadata(Some(name), Duration::from_secs(5)).ok()?;
+            let partitions = metadata.topics().first()?.partitions();
+            Some(partitions.len() == usize::try_from(count).ok()? && partitions.iter().all(|p| p.leader() >= 0))
+        };
+        while ready() != Some(true) {
+            assert!(Instant::now() < deadline, "topic {name} has no leaders");
         }
     }
 
@@ -129,7 +138,7 @@ impl Broker {
         let mut partitions = TopicPartitionList::new();
         let mut ends = BTreeMap::new();
         for partition in metadata.topics()[0].partitions() {
-            let (low, end) = consumer.fetch_watermarks(topic, partition.id(), timeout).expect("the broker answers");
+            let (low, end) = watermarks(&consumer, topic, partition.id());
             if end > low {
                 partitions.add_partition_offset(topic, partition.id(), Offset::Offset(low)).expect("an offset");
                 ends.insert(partition.id(), end);
@@ -156,6 +165,14 @@ impl Broker {
         }
     }
 
+    /// The client ids of a group's members.
+    pub fn members(&self, group: &str) -> Vec<String> {
+        let consumer: BaseConsumer = self.config().create().expect("a consumer");
+        let list = consumer.fetch_group_list(Some(group), Duration::from_secs(30)).expect("the broker answers");
+        let members = list.groups().iter().flat_map(|g| g.members().iter().map(|m| m.client_id().to_owned()));
+        members.collect()
+    }
+
     /// The newest value of each key; deletions remove it.
     pub fn fold(&self, topic: &str) -> BTreeMap<Vec<u8>, Vec<u8>> {
         let mut rows = BTreeMap::new();
@@ -166,6 +183,17 @@ impl Broker {
             };
         }
         rows
+    }
+}
+
+/// Start and end of a partition. A loaded broker may be without a leader for a moment.
+fn watermarks(consumer: &BaseConsumer, topic: &str, partition: i32) -> (i64, i64) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        match consumer.fetch_watermarks(topic, partition, Duration::from_secs(10)) {
+            Ok(range) => return range,
+            Err(error) => assert!(Instant::now() < deadline, "{topic}-{partition} has no end: {error}"),
+        }
     }
 }
 

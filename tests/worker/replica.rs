@@ -53,16 +53,13 @@ impl Launch {
     pub fn start(&self, number: usize) -> Replica {
         let home = self.home(number);
         std::fs::create_dir_all(&home).expect("a directory");
-        let log = File::options().create(true).append(true).open(home.join("log")).expect("a log file");
         let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
         command.arg("run").arg(self.topology).args(&self.flags);
         command.arg("--set").arg(format!("state.dir={}", home.join("state").display()));
         for (key, value) in &self.settings {
             command.arg("--set").arg(format!("{key}={value}"));
         }
-        let child =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("the worker's binary runs");
-        Replica { child, log: home.join("log") }
+        Replica::spawn(command, home.join("log"))
     }
 
     /// Runs one replica to its end.
@@ -80,6 +77,13 @@ pub struct Replica {
 }
 
 impl Replica {
+    /// Starts a process; what it says on standard error is appended to `log`.
+    pub fn spawn(mut command: Command, log: PathBuf) -> Self {
+        let file = File::options().create(true).append(true).open(&log).expect("a log file");
+        let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
+        Self { child: command.spawn().expect("the process starts"), log }
+    }
+
     /// Waits for its end.
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
         let deadline = Instant::now() + limit;
