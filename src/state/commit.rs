@@ -23,8 +23,10 @@ impl Store {
             let kind = self.spec.kind;
             let mut drained = 0;
             frozen.for_each_logged(|row, version| {
-                sink.log(kind.changelog_key(row), version.value.clone(), version.timestamp);
-                drained += 1;
+                if !kind.is_index(row) {
+                    sink.log(kind.changelog_key(row), version.value.clone(), version.timestamp);
+                    drained += 1;
+                }
             });
             frozen.drained = drained;
         }
@@ -83,7 +85,7 @@ impl Store {
 
     fn apply(&mut self, overlay: &Overlay) {
         self.committed_stream_time = self.committed_stream_time.max(overlay.stream_time);
-        let cut = self.cut_at(self.committed_stream_time);
+        let cut = self.floor_at(self.committed_stream_time);
         for (row, version) in overlay.written() {
             if !is_below(row, cut) {
                 self.write(row.clone(), version.clone());
@@ -111,9 +113,12 @@ impl Store {
         let row = self.spec.kind.row_of(key).map_err(|fault| self.blame(fault.with_remedy(Remedy::Stop)))?;
         let time = self.time_of(&row, timestamp)?;
         self.advance_stream_time(time);
-        let cut = self.cut_at(self.committed_stream_time);
+        let cut = self.floor_at(self.committed_stream_time);
         if !is_below(&row, cut) {
             let value = value.map(|value| Bytes::copy_from_slice(value));
+            if let Some((index, version)) = self.index_of(&row, value.is_some(), timestamp) {
+                self.write(index, version);
+            }
             self.write(row, Version { value, timestamp });
             if let Some(cut) = cut {
                 self.table.drop_below(cut);

@@ -33,10 +33,11 @@ impl StoreKind {
     /// The changelog key of a row: the row id itself, or `{key}{start i64}{sequence i32 = 0}` for a window store (D-166).
     ///
     /// # Panics
-    /// When the row id of a window store is shorter than a window start; [`Store::put`](super::Store::put) lets none in.
+    /// When the row id of a window store or session store is too short; [`Store::put`](super::Store::put) lets none in.
     pub fn changelog_key(self, row: &Bytes) -> Bytes {
         match self {
             Self::KeyValue => row.clone(),
+            Self::Segmented(segmented) => segmented.changelog_key(row),
             Self::Window { .. } => {
                 let (start, key) = split_window_row(row).expect("a window row id begins with its start");
                 let mut out = Vec::with_capacity(row.len() + SEQUENCE_BYTES);
@@ -55,6 +56,7 @@ impl StoreKind {
     pub fn row_of(self, changelog_key: &[u8]) -> Result<Bytes> {
         match self {
             Self::KeyValue => Ok(Bytes::copy_from_slice(changelog_key)),
+            Self::Segmented(segmented) => segmented.row_of(changelog_key),
             Self::Window { .. } => {
                 let parts = changelog_key
                     .split_last_chunk::<SEQUENCE_BYTES>()

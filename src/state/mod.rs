@@ -10,6 +10,7 @@ mod overlay;
 mod persist;
 mod row;
 mod segment;
+mod segmented;
 mod spec;
 mod store;
 mod table;
@@ -32,6 +33,7 @@ pub use memory::MemoryBackend;
 #[cfg(feature = "rocksdb")]
 pub use rocks::RocksRuntime;
 pub use row::{ChangelogSink, Pending, Row};
+pub use segmented::{Moments, Segmented};
 pub use spec::{StoreKind, StoreSpec};
 pub use store::Store;
 pub use views::{KeyValueStore, ValueAndTimestamp, WindowStore};

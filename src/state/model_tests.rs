@@ -103,15 +103,26 @@ impl Model {
                 let start = i64::from(row / 2) * 5 + self.clock / 4;
                 (window_row(start, &[b'a' + row % 2]), start)
             }
+            StoreKind::Segmented(segmented) => {
+                let at = i64::from(row / 2) * 5 + self.clock / 4;
+                // Keys of which one begins with the other.
+                let key = &b"aa"[..1 + usize::from(row % 2)];
+                (
+                    segmented.row(key, at, at + i64::from(row % 3)),
+                    moment(&self.kind, &segmented.row(key, at, at + i64::from(row % 3))),
+                )
+            }
         }
     }
 
+    /// Writes to an expired row are cached and logged, and never seen.
+    fn cut(&self, snapshot: &Snapshot) -> Timestamp {
+        self.store.spec().retention_ms().map_or(i64::MIN, |retention_ms| snapshot.time - retention_ms + 1)
+    }
+
     fn live(&self, snapshot: &Snapshot) -> Vec<(Bytes, Row)> {
-        let cut = match self.kind {
-            StoreKind::KeyValue => i64::MIN,
-            StoreKind::Window { retention_ms, .. } => snapshot.time - retention_ms + 1,
-        };
-        let live = |id: &Bytes| self.kind == StoreKind::KeyValue || split_window_row(id).unwrap().0 >= cut;
+        let (cut, kind) = (self.cut(snapshot), self.kind);
+        let live = |id: &Bytes| moment(&kind, id) >= cut;
         snapshot.rows.iter().filter(|(id, _)| live(id)).map(|(id, row)| (id.clone(), row.clone())).collect()
     }
 
@@ -119,24 +130,20 @@ impl Model {
         self.clock += 1;
         let (id, time) = self.row(row);
         let timestamp = self.clock;
-        let expired = match self.kind {
-            StoreKind::KeyValue => false,
-            StoreKind::Window { retention_ms, .. } => time <= self.open.time - retention_ms,
-        };
+        let expired = self.kind != StoreKind::KeyValue && time < self.cut(&self.open);
         let bytes = value.map(|value| Bytes::from(vec![value]));
+        let indexed = matches!(self.kind, StoreKind::Segmented(Segmented { by_time: true, .. }));
+        let cached = cached && !indexed;
         let kept = if cached {
             self.store.put_cached(id.clone(), bytes.clone(), timestamp, Headers::none(), None)
         } else {
             self.store.put(id.clone(), bytes.clone(), timestamp)
         };
         same!(kept.unwrap(), !expired);
-        if expired {
-            return Ok(());
-        }
         self.open.time = self.open.time.max(time);
         if cached {
             let held = self.held.iter().position(|(held, _)| *held == id).map(|at| self.held.remove(at).1);
-            self.held.push((id.clone(), held.unwrap_or_else(|| self.open.rows.get(&id).cloned())));
+            self.held.push((id.clone(), held.unwrap_or_else(|| self.open.rows.get(&id).filter(|_| !expired).cloned())));
         }
         match bytes {
             Some(value) => self.open.rows.insert(id, Row { value, timestamp }),
@@ -240,6 +247,9 @@ impl Model {
 
     fn compare(&mut self) -> Result<(), String> {
         let expected = self.live(&self.open);
+        if let StoreKind::Segmented(segmented) = self.kind {
+            return self.compare_segmented(segmented, &expected);
+        }
         let values: Vec<_> = expected.iter().map(|(id, row)| (id.clone(), row.value.clone())).collect();
         same!(rows(&mut self.store, b"", None, false), values.clone());
         for row in 0..16 {
@@ -250,10 +260,56 @@ impl Model {
         let (from, to) = (self.row(3).0, self.row(11).0);
         let inside = values.into_iter().filter(|(id, _)| *id >= from && *id < to).rev();
         same!(rows(&mut self.store, &from, Some(&to), true), inside.collect::<Vec<_>>());
+        self.compare_figures()
+    }
+
+    fn compare_segmented(&mut self, segmented: Segmented, expected: &[(Bytes, Row)]) -> Result<(), String> {
+        for (key, from, to) in [(&b"a"[..], 0, i64::MAX), (b"aa", 0, i64::MAX), (b"a", 12, 31), (b"aa", 12, 31)] {
+            let mut wanted: Vec<_> = expected.iter().filter(|(id, _)| segmented.split(id).unwrap().0 == key).collect();
+            wanted.retain(|(id, _)| (from..=to).contains(&moment(&self.kind, id)));
+            wanted.sort_by_key(|(id, _)| segmented.split(id).map(|(_, start, end)| (end, start)));
+            for reverse in [false, true] {
+                let mut found = Vec::new();
+                let mut visit = |id: &[u8], row: Row| {
+                    found.push((Bytes::copy_from_slice(id), row));
+                    std::ops::ControlFlow::Continue(())
+                };
+                self.store.scan_key(key, from, to, reverse, &mut visit).unwrap();
+                same!(&found.iter().collect::<Vec<_>>(), &wanted);
+                wanted.reverse();
+            }
+        }
+        for row in 0..16 {
+            let id = self.row(row).0;
+            let row = expected.iter().find(|(other, _)| *other == id).map(|(_, row)| row.clone());
+            same!(self.store.get(&id).unwrap(), row);
+        }
+        if segmented.by_time {
+            let mut wanted: Vec<_> = expected.iter().filter(|(id, _)| moment(&self.kind, id) <= 31).cloned().collect();
+            let order = |id: &Bytes| segmented.split(id).map(|(key, start, end)| (end, start, key.to_vec()));
+            wanted.sort_by_key(|(id, _)| order(id));
+            same!(self.store.rows_by_time(0, 31).unwrap(), wanted);
+        }
+        self.compare_figures()
+    }
+
+    fn compare_figures(&self) -> Result<(), String> {
         same!(self.store.stream_time(), self.open.time);
         same!(self.store.position() <= self.log.len() as i64, true);
         same!(self.store.unsaved_bytes() <= self.store.table_bytes(), true);
         Ok(())
+    }
+}
+
+/// The time that a row expires by.
+fn moment(kind: &StoreKind, id: &Bytes) -> Timestamp {
+    match kind {
+        StoreKind::KeyValue => i64::MAX,
+        StoreKind::Window { .. } => split_window_row(id).unwrap().0,
+        StoreKind::Segmented(segmented) => {
+            let (_, start, end) = segmented.split(id).unwrap();
+            if segmented.moments == Moments::Session { end } else { start }
+        }
     }
 }
 
@@ -278,6 +334,22 @@ proptest! {
     #[test]
     fn a_window_store_is_its_model(ops in ops(), deduplicate in any::<bool>()) {
         check(WINDOW, deduplicate, Flaw::None, &ops).map_err(TestCaseError::fail)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_session_store_is_its_model(ops in ops(), deduplicate in any::<bool>(), by_time in any::<bool>()) {
+        let kind = Segmented { by_time, ..Segmented::new(Moments::Session, 20, 7) };
+        check(StoreKind::Segmented(kind), deduplicate, Flaw::None, &ops).map_err(TestCaseError::fail)?;
+    }
+
+    #[test]
+    fn a_store_of_sliding_windows_is_its_model(ops in ops(), deduplicate in any::<bool>(), by_time in any::<bool>()) {
+        let kind = Segmented { by_time, ..Segmented::new(Moments::Window { size_ms: 5 }, 20, 7) };
+        check(StoreKind::Segmented(kind), deduplicate, Flaw::None, &ops).map_err(TestCaseError::fail)?;
     }
 }
 

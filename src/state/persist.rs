@@ -31,7 +31,7 @@ impl Store {
         }
         self.persisting = true;
         let time = self.committed_stream_time;
-        let cut = if self.flaw == Flaw::ExpiryUncommitted { self.cut() } else { self.cut_at(time) };
+        let cut = if self.flaw == Flaw::ExpiryUncommitted { self.floor() } else { self.floor_at(time) };
         if let Some(cut) = cut {
             self.table.drop_below(cut);
         }

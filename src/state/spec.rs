@@ -1,5 +1,6 @@
 //! What a topology says of a store.
 
+use super::Segmented;
 use std::{collections::BTreeMap, sync::Arc};
 
 /// The shape of a store's rows, and with it the meaning of its row ids.
@@ -14,6 +15,8 @@ pub enum StoreKind {
         /// How long a row stays readable, in milliseconds of stream time after its window's start.
         retention_ms: i64,
     },
+    /// Windows or sessions that are looked up by key and a range of time: see [`Segmented`].
+    Segmented(Segmented),
 }
 
 /// A store as the topology declares it.
@@ -40,7 +43,9 @@ impl StoreSpec {
     pub fn retention_ms(&self) -> Option<i64> {
         match self.kind {
             StoreKind::KeyValue => None,
-            StoreKind::Window { retention_ms, .. } => Some(retention_ms),
+            StoreKind::Window { retention_ms, .. } | StoreKind::Segmented(Segmented { retention_ms, .. }) => {
+                Some(retention_ms)
+            }
         }
     }
 }

@@ -61,6 +61,7 @@ impl Store {
         let interval = match spec.kind {
             StoreKind::KeyValue => None,
             StoreKind::Window { size_ms, retention_ms } => Some(size_ms.max(retention_ms / SEGMENTS)),
+            StoreKind::Segmented(segmented) => Some(segmented.segment_ms),
         };
         let stream_time = saved.map_or(NO_TIMESTAMP, |saved| saved.stream_time);
         Self {
@@ -103,9 +104,14 @@ impl Store {
     /// # Errors
     /// When the backend fails, or holds bytes that no store wrote.
     pub fn get(&mut self, row: &[u8]) -> Result<Option<Row>> {
-        if is_below(row, self.cut()) {
+        if self.is_expired(row) {
             return Ok(None);
         }
+        self.get_kept(row)
+    }
+
+    /// As [`Store::get`], for a row that may have expired for readers by key while its segment is still kept.
+    pub(super) fn get_kept(&mut self, row: &[u8]) -> Result<Option<Row>> {
         if let Some(version) = self.open.get(row).or_else(|| self.frozen.as_ref()?.get(row)) {
             return Ok(version.row());
         }
@@ -123,7 +129,8 @@ impl Store {
         Ok(found)
     }
 
-    /// Visits live rows with `from <= id < to` (`None`: open), merged over all tiers.
+    /// Visits live rows with `from <= id < to` (`None`: open), merged over all tiers. Of a [`Segmented`] store it visits
+    /// whole segments: rows of its index too, and rows that have expired in a segment that is still kept.
     ///
     /// # Errors
     /// When the backend fails, or holds bytes that no store wrote.
@@ -134,7 +141,7 @@ impl Store {
         reverse: bool,
         visit: &mut dyn FnMut(&[u8], Row) -> ControlFlow<()>,
     ) -> Result<()> {
-        let cut = self.cut().map_or([0; 8], Timestamp::to_be_bytes);
+        let cut = self.floor().map_or([0; 8], Timestamp::to_be_bytes);
         let from = if self.is_window() { from.max(&cut[..]) } else { from };
         if to.is_some_and(|to| to <= from) {
             return Ok(());
@@ -177,22 +184,28 @@ impl Store {
         Ok(())
     }
 
-    /// Writes a row; `None` deletes it. False when the row has expired and the write was dropped (P-41).
+    /// Writes a row; `None` deletes it. False when the row has expired (P-40, P-41): it can't be read, but the write is
+    /// logged all the same, as Kafka Streams does it.
     ///
     /// # Errors
-    /// When the row id of a window store does not begin with a window start of 0 or more.
+    /// When the row id of a store that expires does not say a time of 0 or more.
     pub fn put(&mut self, row: Bytes, value: Option<Bytes>, timestamp: Timestamp) -> Result<bool> {
-        if !self.observe(&row, timestamp)? {
-            return Ok(false);
+        let live = self.observe(&row, timestamp)?;
+        if let Some((index, version)) = self.index_of(&row, value.is_some(), timestamp) {
+            self.open.put(index, version);
         }
         self.open.put(row, Version { value, timestamp });
-        Ok(true)
+        Ok(live)
     }
 
-    /// Writes a row and holds its forward back until the next flush (P-62). False when the row has expired.
+    /// Writes a row and holds its forward back until the next flush (P-62). False when the row has expired; it is
+    /// logged and forwarded all the same.
     ///
     /// # Errors
     /// As [`Store::put`], and when the row as it was before can't be read.
+    ///
+    /// # Panics
+    /// When the store keeps an index: results on close are not cached (D-144).
     pub fn put_cached(
         &mut self,
         row: Bytes,
@@ -201,12 +214,11 @@ impl Store {
         headers: &Headers,
         source: Option<&SourceContext>,
     ) -> Result<bool> {
-        if !self.observe(&row, timestamp)? {
-            return Ok(false);
-        }
+        let live = self.observe(&row, timestamp)?;
+        assert!(self.index_of(&row, true, timestamp).is_none(), "a store with an index has no cache");
         let old = if self.open.holds(&row) { None } else { self.get(&row)? };
         self.open.put_held(row, Version { value, timestamp }, || old, headers, source);
-        Ok(true)
+        Ok(live)
     }
 
     /// Takes the updates held back since the last flush, in the order of their last update; a row made and deleted
@@ -220,8 +232,8 @@ impl Store {
         self.open.held_bytes()
     }
 
-    /// Stream time of the store: its greatest window start for a window store, else the greatest timestamp of any
-    /// row; -1 before the first row.
+    /// Stream time of the store: its greatest window start for a window store, its greatest session end for a session
+    /// store, else the greatest timestamp of any row; -1 before the first row.
     pub fn stream_time(&self) -> Timestamp {
         self.stream_time
     }
@@ -245,21 +257,41 @@ impl Store {
         self.spec.retention_ms().is_some()
     }
 
-    /// Rows that start below this have expired for readers: stream time - retention + 1 (P-40, P-41).
+    /// Rows of an earlier time have expired for readers: stream time - retention + 1 (P-40, P-41).
     pub(super) fn cut(&self) -> Option<Timestamp> {
-        self.cut_at(self.stream_time)
+        let cut = self.stream_time.saturating_sub(self.spec.retention_ms()?).saturating_add(1);
+        (cut > 0).then_some(cut)
     }
 
-    /// The cut for a given stream time; `None` when nothing has expired yet.
-    pub(super) fn cut_at(&self, stream_time: Timestamp) -> Option<Timestamp> {
-        let cut = stream_time.saturating_sub(self.spec.retention_ms()?).saturating_add(1);
-        (cut > 0).then_some(cut)
+    /// Row ids whose first eight bytes are below this are not kept.
+    pub(super) fn floor(&self) -> Option<Timestamp> {
+        self.floor_at(self.stream_time)
+    }
+
+    /// The floor for a given stream time; `None` when everything is kept.
+    pub(super) fn floor_at(&self, stream_time: Timestamp) -> Option<Timestamp> {
+        let floor = match self.spec.kind {
+            StoreKind::KeyValue => return None,
+            StoreKind::Window { retention_ms, .. } => stream_time.saturating_sub(retention_ms).saturating_add(1),
+            StoreKind::Segmented(segmented) => segmented.floor(stream_time),
+        };
+        (floor > 0).then_some(floor)
+    }
+
+    /// True when readers by row id don't see the row any more.
+    fn is_expired(&self, row: &[u8]) -> bool {
+        match self.spec.kind {
+            StoreKind::Segmented(segmented) => {
+                segmented.moment(row).zip(self.cut()).is_some_and(|(moment, cut)| moment < cut)
+            }
+            _ => is_below(row, self.cut()),
+        }
     }
 
     /// Lets stream time advance by a write to `row`. False when the row has expired.
     fn observe(&mut self, row: &[u8], timestamp: Timestamp) -> Result<bool> {
         let time = self.time_of(row, timestamp)?;
-        if is_below(row, self.cut()) {
+        if self.is_expired(row) {
             return Ok(false);
         }
         self.stream_time = self.stream_time.max(time);
@@ -268,12 +300,14 @@ impl Store {
 
     /// What a row says about stream time.
     pub(super) fn time_of(&self, row: &[u8], timestamp: Timestamp) -> Result<Timestamp> {
-        if !self.is_window() {
-            return Ok(timestamp);
-        }
-        match split_window_row(row) {
-            Some((start, _)) if start >= 0 => Ok(start),
-            _ => Err(self.blame(Fault::stop("a window row id has no window start, or one before 1970"))),
+        let time = match self.spec.kind {
+            StoreKind::KeyValue => return Ok(timestamp),
+            StoreKind::Window { .. } => split_window_row(row).map(|(start, _)| start),
+            StoreKind::Segmented(segmented) => segmented.moment(row),
+        };
+        match time {
+            Some(time) if time >= 0 => Ok(time),
+            _ => Err(self.blame(Fault::stop("a windowed row id has no time, or one before 1970"))),
         }
     }
 

@@ -4,7 +4,6 @@ use super::{Effect, NEVER, Planted, Request, Worker, held::Closing};
 use crate::{
     fault::Fault,
     record::{TaskId, Timestamp},
-    state::StoreKind,
     task::Task,
 };
 use std::sync::Arc;
@@ -151,9 +150,7 @@ impl Worker {
     pub(super) fn keep_old_records(&mut self, now: Timestamp) {
         for held in self.tasks.values().filter(|h| h.running()) {
             for slot in &held.task.replica.slots {
-                let (StoreKind::Window { retention_ms, .. }, Some(changelog)) =
-                    (slot.store.spec().kind, &slot.changelog)
-                else {
+                let (Some(retention_ms), Some(changelog)) = (slot.store.spec().retention_ms(), &slot.changelog) else {
                     continue;
                 };
                 let behind = now - slot.store.stream_time().max(0);

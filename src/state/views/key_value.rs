@@ -25,12 +25,12 @@ impl<'a, K: 'static, V: 'static> KeyValueStore<'a, K, V> {
     /// A view of `store`.
     ///
     /// # Errors
-    /// When `store` is a window store.
+    /// When `store` is a window store or a session store.
     pub fn new(store: &'a mut Store, keys: &'a Serde<K>, values: &'a Serde<V>) -> Result<Self> {
         match store.spec().kind {
             StoreKind::KeyValue => Ok(Self { store, keys, values }),
-            StoreKind::Window { .. } => Err(Fault::stop(format!("store {} is a window store", store.spec().name))
-                .hint("ask for it as a window store")),
+            _ => Err(Fault::stop(format!("store {} is no key-value store", store.spec().name))
+                .hint("ask for it as the window store or session store that it is")),
         }
     }
 

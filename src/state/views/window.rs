@@ -28,8 +28,8 @@ impl<'a, K: 'static, V: 'static> WindowStore<'a, K, V> {
     pub fn new(store: &'a mut Store, keys: &'a Serde<K>, values: &'a Serde<V>) -> Result<Self> {
         match store.spec().kind {
             StoreKind::Window { size_ms, .. } => Ok(Self { store, keys, values, size_ms }),
-            StoreKind::KeyValue => Err(Fault::stop(format!("store {} is no window store", store.spec().name))
-                .hint("ask for it as a key-value store")),
+            _ => Err(Fault::stop(format!("store {} is no window store", store.spec().name))
+                .hint("ask for it as the key-value store or session store that it is")),
         }
     }
 
