@@ -11,7 +11,7 @@ use crate::{config::Origin, http};
 #[cfg(feature = "kafka")]
 use crate::{
     kafka,
-    runtime::{Board, watch, worker_settings},
+    runtime::{Board, disk, watch, worker_settings},
 };
 use std::sync::Arc;
 
@@ -49,7 +49,8 @@ fn serve(config: &Config, board: &Board, topology: &Topology) -> Result<(), Fail
 #[cfg(feature = "kafka")]
 fn on_kafka(config: &Config, topology: Arc<Topology>, command: &args::Run, stop: &Stop) -> Result<Ending, Failure> {
     let threads = config.size("num.stream.threads");
-    let board = Board::new(threads, config.int("thread.stall.timeout.ms"));
+    let (state, look) = disk(config);
+    let board = Board::new(threads, config.int("thread.stall.timeout.ms")).with_disk(look);
     #[cfg(feature = "http")]
     serve(config, &board, &topology)?;
     watch(board.clone(), stop.clone(), config.int("shutdown.timeout.ms")).map_err(failed)?;
@@ -59,7 +60,7 @@ fn on_kafka(config: &Config, topology: Arc<Topology>, command: &args::Run, stop:
         until_end: command.until_end,
         create_topics: command.create_topics,
         settings: Box::new(move |threads| worker_settings(&settings, threads, accept_reset)),
-        state: None,
+        state,
         stop: stop.flag(),
         publish: Arc::new(move |thread, snapshot| board.publish(thread, snapshot)),
     };

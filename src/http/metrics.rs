@@ -1,158 +1,153 @@
-//! The board in Prometheus' text format.
+//! What the board shows, as metrics.
 
-use super::{families::Family, process};
-use crate::{operator::Dropped, record::Timestamp, runtime::Vitals};
-use prometheus::{Encoder, TextEncoder};
+use super::{page::Page, process};
+use crate::{
+    operator::Dropped,
+    record::Timestamp,
+    runtime::{Board, Vitals},
+    worker::{Counters, Latency, Snapshot, Stage},
+};
 use std::collections::BTreeMap;
 
-/// The states of a stream thread, all of which are shown with 0 or 1.
-const STATES: [&str; 5] = ["starting", "rebalancing", "restoring", "running", "stopping"];
+/// The states of a stream thread and of a task, all of which are shown, most with 0.
+const THREAD_STATES: [&str; 5] = ["starting", "rebalancing", "restoring", "running", "stopping"];
+const TASK_STATES: [&str; 5] = ["opening", "restoring", "ready", "running", "suspended"];
 
 /// All metrics as text.
-pub fn text(vitals: &[Vitals], now: Timestamp) -> prometheus::Result<String> {
-    let mut all = threads(vitals);
-    all.extend(counters(vitals));
-    all.extend(tasks(vitals, now));
-    all.extend(process::families());
-    let mut build = Family::gauge("millstream_build_info", "Always 1; the version is a label.");
-    build.add(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
-    all.push(build);
-    let families: Vec<_> = all.into_iter().filter_map(Family::finish).collect();
-    let mut out = Vec::new();
-    TextEncoder::new().encode(&families, &mut out)?;
-    Ok(String::from_utf8_lossy(&out).into_owned())
-}
-
-fn threads(vitals: &[Vitals]) -> Vec<Family> {
-    let mut state = Family::gauge("millstream_thread_state", "1 for the state that a stream thread is in.");
-    let mut silent = Family::gauge("millstream_thread_silent_seconds", "Time since a thread's last sign of life.");
-    let mut rebalances = Family::counter("millstream_rebalances_total", "Assignments received.");
-    let mut transactions = Family::counter("millstream_transactions_total", "Transactions by how they ended.");
-    let mut persists = Family::counter("millstream_persists_total", "Batches of rows that became durable.");
-    let mut restored = Family::counter("millstream_restored_records_total", "Changelog records restored.");
-    let mut commits =
-        Family::histogram("millstream_commit_duration_seconds", "Time from sending a commit to its outcome.");
-    let mut last =
-        Family::gauge("millstream_last_commit_timestamp_seconds", "When the last commit ended; 0 before it.");
-    let mut overlay = Family::gauge("millstream_overlay_bytes", "Rows written by open transactions.");
-    let mut table = Family::gauge("millstream_table_bytes", "Committed rows in memory.");
-    let mut cache = Family::gauge("millstream_cache_bytes", "Updates held back by record caches.");
-    let mut stalled = Family::gauge("millstream_processing_stalled", "1 while processing waits for the disk.");
-    for v in vitals {
+pub fn text(board: &Board, now: Timestamp) -> prometheus::Result<String> {
+    let vitals = board.read();
+    let mut page = Page::new();
+    for v in &vitals {
         let thread = v.thread.to_string();
-        let s = &v.snapshot;
-        let label = ("thread", thread.as_str());
-        for name in STATES {
-            state.add(&[label, ("state", name)], f64::from(u8::from(s.state == name)));
+        page.add("millstream_thread_silent_seconds", &[&thread], v.age_ms as f64 / 1e3);
+        of_thread(&mut page, &thread, &v.snapshot, now);
+        for (sub, counters) in &v.snapshot.counters {
+            of_sub_topology(&mut page, &[&thread, &sub.to_string()], counters);
         }
-        silent.add(&[label], v.age_ms as f64 / 1000.0);
-        rebalances.add(&[label], s.rebalances as f64);
-        for (outcome, count) in [("committed", s.committed), ("aborted", s.aborted), ("fenced", s.fenced)] {
-            transactions.add(&[label, ("outcome", outcome)], count as f64);
-        }
-        persists.add(&[label], s.persists as f64);
-        restored.add(&[label], s.restored as f64);
-        commits.add_latency(&[label], &s.commit_ms, 1000.0);
-        last.add(&[label], s.last_commit as f64 / 1000.0);
-        overlay.add(&[label], s.overlay_bytes as f64);
-        table.add(&[label], s.table_bytes as f64);
-        cache.add(&[label], s.cache_bytes as f64);
-        stalled.add(&[label], f64::from(u8::from(s.stalled)));
     }
-    vec![state, silent, rebalances, transactions, persists, restored, commits, last, overlay, table, cache, stalled]
+    events(&mut page, &vitals);
+    tasks(&mut page, &vitals, now);
+    for figure in board.disk() {
+        let store: Vec<&str> = figure.store.iter().map(String::as_str).collect();
+        page.add(&format!("millstream_rocksdb_{}", figure.name), &store, figure.value as f64);
+    }
+    process::add(&mut page);
+    page.add("millstream_build_info", &[env!("CARGO_PKG_VERSION")], 1.0);
+    page.text()
 }
 
-/// Counters over all tasks that a sub-topology ever had in this process.
-fn counters(vitals: &[Vitals]) -> Vec<Family> {
-    let mut processed = Family::counter("millstream_processed_records_total", "Input records processed.");
-    let mut processed_bytes = Family::counter("millstream_processed_bytes_total", "Bytes of processed records.");
-    let mut sent = Family::counter("millstream_sent_records_total", "Records written to output topics.");
-    let mut sent_bytes = Family::counter("millstream_sent_bytes_total", "Bytes written to output topics.");
-    let mut punctuated = Family::counter("millstream_punctuations_total", "Punctuations called.");
-    let mut dropped = Family::counter("millstream_dropped_records_total", "Records left out, by reason.");
-    let mut events = Family::counter("events_processed_total", "Input records processed, by source topics.");
-    let mut failed = Family::counter("events_failed_total", "Input records left out, by source topics and reason.");
-    let sources = source_topics(vitals);
-    for v in vitals {
-        let thread = v.thread.to_string();
-        for (sub, c) in &v.snapshot.counters {
-            let sub_name = sub.to_string();
-            let labels = [("thread", thread.as_str()), ("sub_topology", sub_name.as_str())];
-            processed.add(&labels, c.processed as f64);
-            processed_bytes.add(&labels, c.processed_bytes as f64);
-            sent.add(&labels, c.sent as f64);
-            sent_bytes.add(&labels, c.sent_bytes as f64);
-            punctuated.add(&labels, c.punctuated as f64);
-            for (reason, count) in Dropped::ALL.iter().zip(c.dropped) {
-                dropped.add(&[labels[0], labels[1], ("reason", reason.name())], count as f64);
+fn flag(yes: bool) -> f64 {
+    f64::from(u8::from(yes))
+}
+
+fn of_thread(page: &mut Page, thread: &str, s: &Snapshot, now: Timestamp) {
+    for state in THREAD_STATES {
+        page.add("millstream_thread_state", &[thread, state], flag(s.state == state));
+    }
+    for (outcome, count) in [("committed", s.committed), ("aborted", s.aborted), ("fenced", s.fenced)] {
+        page.add("millstream_transactions_total", &[thread, outcome], count as f64);
+    }
+    let overdue = s.overdue_since.is_some_and(|since| now > since);
+    for (name, value) in [
+        ("millstream_rebalances_total", s.rebalances as f64),
+        ("millstream_persists_total", s.persists as f64),
+        ("millstream_restored_records_total", s.restored as f64),
+        ("millstream_last_commit_timestamp_seconds", s.last_commit as f64 / 1e3),
+        ("millstream_commit_overdue", flag(overdue)),
+        ("millstream_overlay_bytes", s.overlay_bytes as f64),
+        ("millstream_table_bytes", s.table_bytes as f64),
+        ("millstream_cache_bytes", s.cache_bytes as f64),
+        ("millstream_processing_stalled", flag(s.stalled_since.is_some())),
+        ("millstream_processing_stalled_seconds_total", s.stalled_ms as f64 / 1e3),
+    ] {
+        page.add(name, &[thread], value);
+    }
+    page.add_latency("millstream_commit_duration_seconds", &[thread], &s.commit);
+    page.add_latency("millstream_rebalance_duration_seconds", &[thread], &s.pauses);
+    for (name, stages) in [
+        ("millstream_processing_duration_seconds", &Stage::RECORD[..]),
+        ("millstream_commit_phase_duration_seconds", &Stage::COMMIT[..]),
+    ] {
+        for stage in stages {
+            page.add_latency(name, &[thread, stage.name()], s.timings.latency(*stage));
+        }
+    }
+    for stage in Stage::ALL {
+        let seconds = s.timings.total_us(stage) as f64 / 1e6;
+        page.add("millstream_thread_time_seconds_total", &[thread, stage.name()], seconds);
+    }
+}
+
+/// Counters over all tasks that a thread ever had of a sub-topology.
+fn of_sub_topology(page: &mut Page, labels: &[&str; 2], c: &Counters) {
+    for (name, value) in [
+        ("millstream_processed_records_total", c.processed),
+        ("millstream_processed_bytes_total", c.processed_bytes),
+        ("millstream_sent_records_total", c.sent),
+        ("millstream_sent_bytes_total", c.sent_bytes),
+        ("millstream_changelog_records_total", c.logged),
+        ("millstream_changelog_bytes_total", c.logged_bytes),
+        ("millstream_punctuations_total", c.punctuated),
+    ] {
+        page.add(name, labels, value as f64);
+    }
+    for (reason, count) in Dropped::ALL.iter().zip(c.dropped) {
+        page.add("millstream_dropped_records_total", &[labels[0], labels[1], reason.name()], count as f64);
+    }
+}
+
+/// The same by topic and by sub-topology, over all threads.
+fn events(page: &mut Page, vitals: &[Vitals]) {
+    let mut subs: BTreeMap<u32, Counters> = BTreeMap::new();
+    for (sub, counters) in vitals.iter().flat_map(|v| &v.snapshot.counters) {
+        subs.entry(*sub).or_default().add(counters);
+    }
+    let mut all = Counters::default();
+    for (sub, counters) in &subs {
+        let mut latency: Option<Latency> = None;
+        for topic in &counters.topics {
+            match &mut latency {
+                Some(sum) => sum.add(&topic.event),
+                None => latency = Some(topic.event.clone()),
             }
         }
+        if let Some(latency) = latency {
+            page.add_latency("millstream_end_to_end_latency_seconds", &[&sub.to_string()], &latency);
+        }
+        all.add(counters);
     }
-    for (sub, topic) in sources {
-        let of_sub = || vitals.iter().filter_map(|v| v.snapshot.counters.get(&sub));
-        let label = ("topic", topic.as_str());
-        events.add(&[label], of_sub().map(|c| c.processed).sum::<u64>() as f64);
-        for (at, reason) in Dropped::ALL.iter().enumerate() {
-            let count: u64 = of_sub().map(|c| c.dropped[at]).sum();
-            failed.add(&[label, ("error_type", reason.name())], count as f64);
+    for topic in &all.topics {
+        page.add("events_processed_total", &[&topic.topic], topic.processed as f64);
+        page.add_latency("event_latency_ms", &[&topic.topic], &topic.event);
+        for (reason, count) in Dropped::ALL.iter().zip(topic.dropped) {
+            page.add("events_failed_total", &[&topic.topic, reason.name()], count as f64);
         }
     }
-    vec![processed, processed_bytes, sent, sent_bytes, punctuated, dropped, events, failed]
 }
 
-/// The source topics of each sub-topology, comma separated when it has several.
-fn source_topics(vitals: &[Vitals]) -> BTreeMap<u32, String> {
-    let mut topics: BTreeMap<u32, Vec<&str>> = BTreeMap::new();
-    for task in vitals.iter().flat_map(|v| &v.snapshot.tasks) {
-        let of_sub = topics.entry(task.id.sub_topology).or_default();
-        of_sub.extend(task.committed.iter().map(|(partition, _)| &*partition.topic));
+fn tasks(page: &mut Page, vitals: &[Vitals], now: Timestamp) {
+    let all = || vitals.iter().flat_map(|v| &v.snapshot.tasks);
+    for state in TASK_STATES {
+        page.add("millstream_tasks", &[state], all().filter(|t| t.state == state).count() as f64);
     }
-    let join = |(sub, mut topics): (u32, Vec<&str>)| {
-        topics.sort_unstable();
-        topics.dedup();
-        (sub, topics.join(","))
-    };
-    topics.into_iter().map(join).collect()
-}
-
-fn tasks(vitals: &[Vitals], now: Timestamp) -> Vec<Family> {
-    let mut states = Family::gauge("millstream_tasks", "Tasks by state.");
-    let mut lag = Family::gauge("millstream_task_lag_records", "Records that wait or are known to come.");
-    let mut behind =
-        Family::gauge("millstream_task_lag_seconds", "Wall clock less stream time while records wait, else 0.");
-    let mut remaining =
-        Family::gauge("millstream_restore_remaining_records", "Changelog offsets that a task has still to restore.");
-    let mut stream_time = Family::gauge("millstream_stream_time_seconds", "Greatest event time that a task has seen.");
-    let mut offsets = Family::gauge("millstream_committed_offset", "Next offset to read after the last commit.");
-    let mut tables = Family::gauge("millstream_store_table_bytes", "Committed rows of a store in memory.");
-    let mut overlays = Family::gauge("millstream_store_overlay_bytes", "Uncommitted rows of a store.");
-    let mut by_state: BTreeMap<&str, u32> = BTreeMap::new();
-    for t in vitals.iter().flat_map(|v| &v.snapshot.tasks) {
-        *by_state.entry(t.state).or_default() += 1;
-        if t.state == "suspended" {
-            // Another thread may own the task; two samples with equal labels are an error.
-            continue;
-        }
+    // Another thread may own a suspended task; two samples with equal labels are an error.
+    for t in all().filter(|t| t.state != "suspended") {
         let task = t.id.to_string();
-        let label = ("task", task.as_str());
-        lag.add(&[label], t.lag as f64);
-        let seconds = if t.lag > 0 && t.stream_time >= 0 { (now - t.stream_time).max(0) as f64 / 1000.0 } else { 0.0 };
-        behind.add(&[label], seconds);
-        remaining.add(&[label], t.restore_remaining.max(0) as f64);
+        let behind = if t.lag > 0 && t.stream_time >= 0 { (now - t.stream_time).max(0) } else { 0 };
+        page.add("millstream_task_lag_records", &[&task], t.lag as f64);
+        page.add("millstream_task_lag_seconds", &[&task], behind as f64 / 1e3);
+        page.add("millstream_restore_remaining_records", &[&task], t.restore_remaining.max(0) as f64);
+        page.add("millstream_task_restored_records", &[&task], t.restored as f64);
         if t.stream_time >= 0 {
-            stream_time.add(&[label], t.stream_time as f64 / 1000.0);
+            page.add("millstream_stream_time_seconds", &[&task], t.stream_time as f64 / 1e3);
         }
         for (partition, offset) in &t.committed {
-            let number = partition.partition.to_string();
-            offsets.add(&[("topic", &partition.topic), ("partition", &number)], offset.unwrap_or(0) as f64);
+            let labels = [&*partition.topic, &partition.partition.to_string()];
+            page.add("millstream_committed_offset", &labels, offset.unwrap_or(0) as f64);
         }
         for (store, table, overlay) in &t.stores {
-            tables.add(&[label, ("store", store)], *table as f64);
-            overlays.add(&[label, ("store", store)], *overlay as f64);
+            page.add("millstream_store_table_bytes", &[&task, store], *table as f64);
+            page.add("millstream_store_overlay_bytes", &[&task, store], *overlay as f64);
         }
     }
-    for (state, count) in by_state {
-        states.add(&[("state", state)], f64::from(count));
-    }
-    vec![states, lag, behind, remaining, stream_time, offsets, tables, overlays]
 }

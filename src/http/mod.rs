@@ -3,10 +3,13 @@
 //! One thread with a small runtime of its own; it only reads the board, so a slow client never slows a record.
 #![expect(clippy::disallowed_methods, reason = "the server runs on a thread of its own")]
 
-mod families;
 mod metrics;
+mod page;
 mod process;
+mod table;
 mod tasks;
+
+pub use table::{FAMILIES, Family, Kind};
 
 use crate::{
     embedded::wall_clock,
@@ -80,7 +83,7 @@ fn router(site: Arc<Site>) -> Router {
 }
 
 async fn metrics(State(site): State<Arc<Site>>) -> Response {
-    match metrics::text(&site.board.read(), wall_clock()) {
+    match metrics::text(&site.board, wall_clock()) {
         Ok(text) => ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }

@@ -1,30 +1,23 @@
 //! Figures of the process, from `/proc`, under the names that Prometheus clients use everywhere.
 
-use super::families::Family;
+use super::page::Page;
 use std::fs;
 
-/// Memory, processor time and open files; nothing where there is no `/proc`.
-pub fn families() -> Vec<Family> {
-    let mut all = Vec::new();
-    let mut gauge = |name: &str, help: &str, value: Option<f64>| {
-        if let Some(value) = value {
-            let mut family = Family::gauge(name, help);
-            family.add(&[], value);
-            all.push(family);
-        }
-    };
+/// Adds memory, processor time, threads and open files; nothing where there is no `/proc`.
+pub fn add(page: &mut Page) {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    gauge("process_resident_memory_bytes", "Resident memory in bytes.", kib(&status, "VmRSS:"));
-    gauge("process_virtual_memory_bytes", "Virtual memory in bytes.", kib(&status, "VmSize:"));
-    gauge("process_threads", "Threads of the process.", field(&status, "Threads:"));
     let files = fs::read_dir("/proc/self/fd").ok().map(|dir| dir.count() as f64);
-    gauge("process_open_fds", "Open file descriptors.", files);
-    if let Some(seconds) = cpu_seconds() {
-        let mut family = Family::counter("process_cpu_seconds_total", "Processor time, user and system, in seconds.");
-        family.add(&[], seconds);
-        all.push(family);
+    for (name, value) in [
+        ("process_resident_memory_bytes", kib(&status, "VmRSS:")),
+        ("process_virtual_memory_bytes", kib(&status, "VmSize:")),
+        ("process_threads", field(&status, "Threads:")),
+        ("process_open_fds", files),
+        ("process_cpu_seconds_total", cpu_seconds()),
+    ] {
+        if let Some(value) = value {
+            page.add(name, &[], value);
+        }
     }
-    all
 }
 
 fn field(status: &str, name: &str) -> Option<f64> {

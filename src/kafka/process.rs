@@ -1,6 +1,9 @@
 //! The lasting id of the process, and its lock on the state directory.
 
-use crate::fault::{Fault, Result};
+use crate::{
+    config::Config,
+    fault::{Fault, Result},
+};
 use std::{
     fs::{self, File},
     io::{Read as _, Write as _},
@@ -22,6 +25,12 @@ pub struct StateHome {
 }
 
 impl StateHome {
+    /// Where the application of these settings keeps its state.
+    pub fn directory(config: &Config) -> PathBuf {
+        let base = Path::new(config.text("state.dir").unwrap_or("millstream-state"));
+        base.join(config.text("application.id").unwrap_or_default())
+    }
+
     /// Takes the directory `<base>/<application id>`. `configured` overrides the id kept there.
     ///
     /// # Errors

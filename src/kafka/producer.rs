@@ -7,7 +7,7 @@ use super::{
 use crate::{
     fault::{Fault, Result},
     record::OutRecord,
-    worker::{CommitOffset, GroupMetadata, Outcome},
+    worker::{CommitOffset, GroupMetadata, Outcome, Stage, Timings},
 };
 use rdkafka::{
     ClientContext, Offset as RdOffset, TopicPartitionList,
@@ -193,8 +193,8 @@ impl Producer {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Adds the offsets and commits.
-    pub fn commit(&mut self, offsets: &[CommitOffset], group: &GroupMetadata) -> Outcome {
+    /// Adds the offsets and commits. `timings` learns how long each took.
+    pub fn commit(&mut self, offsets: &[CommitOffset], group: &GroupMetadata, timings: &mut Timings) -> Outcome {
         let Some(rk) = self.rk().filter(|_| !self.broken) else { return Outcome::Fenced };
         let list = offset_list(offsets);
         let start = Instant::now();
@@ -205,13 +205,16 @@ impl Producer {
                     return outcome;
                 }
             }
+            timings.commit(Stage::Offsets, micros(start));
         }
+        let ending = Instant::now();
         while let Err(error) = raw::commit(rk, SLICE_MS) {
             if let Some(outcome) = self.judge(&error, start, true) {
                 return outcome;
             }
             self.poll(Duration::ZERO);
         }
+        timings.commit(Stage::End, micros(ending));
         self.open = false;
         Outcome::Committed
     }
@@ -304,6 +307,10 @@ impl Drop for Producer {
     fn drop(&mut self) {
         self.drop_client();
     }
+}
+
+fn micros(since: Instant) -> i64 {
+    i64::try_from(since.elapsed().as_micros()).unwrap_or(i64::MAX)
 }
 
 fn unusable() -> Fault {

@@ -11,7 +11,10 @@ use crate::{
     fault::{Fault, Remedy, Result},
     record::{Offset, TopicPartition},
     topology::{OffsetReset, Resolved, Topology},
-    worker::{CommitOffset, Effect, Event, GroupMetadata, Guarantee, NEVER, Outcome, Settings, Snapshot, Worker},
+    worker::{
+        CommitOffset, Effect, Event, GroupMetadata, Guarantee, NEVER, Outcome, Settings, Snapshot, Stage, Timings,
+        Worker,
+    },
 };
 use rdkafka::error::RDKafkaErrorCode;
 use std::{
@@ -66,6 +69,11 @@ struct StreamThread {
     /// When this thread's producer was fenced last.
     fenced_before: Option<Instant>,
     exit: Option<Option<Fault>>,
+    timings: Timings,
+    /// When the stage under way began.
+    lap: Instant,
+    /// How long the worker took to prepare a commit, or to see that none is due, in microseconds.
+    prepared_us: i64,
 }
 
 /// Runs a stream thread until it is asked to stop or fails.
@@ -103,6 +111,9 @@ pub(super) fn run(plan: Plan) -> Result<()> {
         exactly_once,
         fenced_before: None,
         exit: None,
+        timings: Timings::default(),
+        lap: Instant::now(),
+        prepared_us: 0,
     };
     stream.run(&plan.stop, plan.ends.as_ref().map(|e| e.as_slice()), &plan.done, &*plan.publish)
 }
@@ -128,22 +139,61 @@ impl StreamThread {
                 looked = Instant::now();
                 self.consumer.ends(&mut self.events);
             }
+            let fetched = self.fetched();
+            let took = self.lap();
+            self.timings.records(Stage::Fetch, took, fetched);
             busy |= self.hear();
-            busy |= self.worker.step(wall_clock(), STEP_RECORDS);
+            let took = self.lap();
+            self.timings.records(Stage::Queue, took, fetched);
+            busy |= self.process();
             busy |= self.act()?;
             if published.elapsed() >= PUBLISH_EVERY {
                 published = Instant::now();
-                publish(self.number, self.worker.snapshot());
+                publish(self.number, self.figures());
             }
             if let Some(ends) = ends {
                 done.store(self.worker.idle() && self.worker.committed_up_to(ends), Ordering::Release);
             }
             if !busy {
+                self.lap();
                 self.rest();
+                let took = self.lap();
+                self.timings.spent(Stage::Idle, took);
             }
         }
-        publish(self.number, self.worker.snapshot());
+        publish(self.number, self.figures());
         self.exit.flatten().map_or(Ok(()), Err)
+    }
+
+    /// Ends a stage: how long it took, in microseconds.
+    fn lap(&mut self) -> i64 {
+        let began = std::mem::replace(&mut self.lap, Instant::now());
+        i64::try_from(self.lap.duration_since(began).as_micros()).unwrap_or(i64::MAX)
+    }
+
+    /// Records that wait to be handed over.
+    fn fetched(&self) -> u64 {
+        let records = |event: &Event| match event {
+            Event::Records { records, .. } => records.len() as u64,
+            _ => 0,
+        };
+        self.events.iter().map(records).sum()
+    }
+
+    fn figures(&mut self) -> Snapshot {
+        Snapshot { timings: self.timings.clone(), ..self.worker.snapshot() }
+    }
+
+    /// Lets the worker process, and prepare a commit when one is due.
+    fn process(&mut self) -> bool {
+        let before = self.worker.processed();
+        let more = self.worker.work(wall_clock(), STEP_RECORDS);
+        let took = self.lap();
+        self.timings.records(Stage::Process, took, self.worker.processed() - before);
+        self.worker.conclude(wall_clock());
+        self.prepared_us = self.lap();
+        self.timings.spent(Stage::Prepare, self.prepared_us);
+        more
     }
 
     /// Serves the group and takes what was fetched and answered.
@@ -183,8 +233,23 @@ impl StreamThread {
         loop {
             while let Some(effect) = self.worker.poll_effect() {
                 busy = true;
+                let stage = match effect {
+                    Effect::Send { .. } => Some(Stage::Send),
+                    Effect::Abort { .. } | Effect::ReplaceProducer { .. } => Some(Stage::Recover),
+                    _ => None,
+                };
+                let commits = matches!(effect, Effect::Commit { .. });
                 self.carry_out(effect)?;
+                // A commit is measured where it is made, stage by stage.
+                let took = self.lap();
+                if let Some(stage) = stage {
+                    self.timings.spent(stage, took);
+                }
                 self.hear();
+                if commits {
+                    let took = self.lap();
+                    self.timings.commit(Stage::Apply, took);
+                }
             }
             self.consumer.apply_fetches(&mut self.events)?;
             if !self.hear() {
@@ -204,6 +269,7 @@ impl StreamThread {
                 self.sent(sent);
             }
             Effect::Commit { request, offsets, group } => {
+                self.timings.commit_begins(self.prepared_us);
                 let outcome = self.commit(&offsets, &group);
                 self.events.push(Event::CommitEnded { request, outcome });
             }
@@ -252,7 +318,7 @@ impl StreamThread {
         if !self.exactly_once {
             return self.commit_at_least_once(offsets);
         }
-        self.producer.commit(offsets, group)
+        self.producer.commit(offsets, group, &mut self.timings)
     }
 
     /// Fenced twice within a minute: two processes would take the id from each other for ever.
@@ -266,13 +332,19 @@ impl StreamThread {
     }
 
     fn commit_at_least_once(&mut self, offsets: &[CommitOffset]) -> Outcome {
-        if let Err(fault) = self.producer.flush() {
+        let flushed = self.producer.flush();
+        let took = self.lap();
+        self.timings.commit(Stage::End, took);
+        if let Err(fault) = flushed {
             return Outcome::Aborted(fault.with_remedy(Remedy::Retry));
         }
         if offsets.is_empty() {
             return Outcome::Committed;
         }
-        match self.consumer.commit(&offset_list(offsets)) {
+        let committed = self.consumer.commit(&offset_list(offsets));
+        let took = self.lap();
+        self.timings.commit(Stage::Offsets, took);
+        match committed {
             Ok(()) => Outcome::Committed,
             Err(error) => match error.rdkafka_error_code() {
                 Some(

@@ -17,6 +17,20 @@ pub struct Vitals {
     pub age_ms: i64,
 }
 
+/// A figure of the disk under the stores.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskFigure {
+    /// What it counts.
+    pub name: &'static str,
+    /// The store, for a figure that each has.
+    pub store: Option<String>,
+    /// The figure.
+    pub value: u64,
+}
+
+/// Looks at the disk when somebody asks.
+pub type LookAtDisk = Arc<dyn Fn() -> Vec<DiskFigure> + Send + Sync>;
+
 struct Entry {
     snapshot: Arc<Snapshot>,
     at: Instant,
@@ -29,12 +43,24 @@ pub struct Board {
     threads: usize,
     /// Ages below this are signs of life.
     stall_ms: i64,
+    disk: Option<LookAtDisk>,
 }
 
 impl Board {
     /// A board for `threads` stream threads; one that is silent for `stall_ms` counts as stuck.
     pub fn new(threads: usize, stall_ms: i64) -> Self {
-        Self { entries: Arc::default(), threads, stall_ms }
+        Self { entries: Arc::default(), threads, stall_ms, disk: None }
+    }
+
+    /// The same board, with figures of the disk. They are asked for by whoever reads, never by a stream thread.
+    #[must_use]
+    pub fn with_disk(self, disk: Option<LookAtDisk>) -> Self {
+        Self { disk, ..self }
+    }
+
+    /// Figures of the disk; none where state lies in memory.
+    pub fn disk(&self) -> Vec<DiskFigure> {
+        self.disk.as_ref().map_or_else(Vec::new, |look| look())
     }
 
     fn entries(&self) -> MutexGuard<'_, Vec<Option<Entry>>> {
@@ -73,21 +99,23 @@ impl Board {
         self.read().into_iter().find(stuck).map(|v| (v.thread, v.age_ms))
     }
 
-    /// `Ok` unless the commit pipeline stands still: a thread is stuck, or one with work to do has not committed for the
-    /// same time.
+    /// `Ok` unless the commit pipeline stands still for longer than the limit: a thread gives no sign of life, owes a
+    /// commit, or waits for the disk. Restoring, rebalancing and lagging behind are none of these.
     ///
     /// # Errors
     /// The reason in words.
     pub fn live(&self, now: Timestamp) -> Result<(), String> {
-        for v in self.read() {
-            if v.age_ms > self.stall_ms && v.snapshot.state != "stopping" {
-                return Err(format!("stream thread {} gives no sign of life for {} ms", v.thread, v.age_ms));
+        for v in self.read().iter().filter(|v| v.snapshot.state != "stopping") {
+            let thread = v.thread;
+            if v.age_ms > self.stall_ms {
+                return Err(format!("stream thread {thread} gives no sign of life for {} ms", v.age_ms));
             }
-            let s = &v.snapshot;
-            let works = s.state == "running" && s.tasks.iter().any(|t| t.state == "running" && t.lag > 0);
-            let silent = now - s.last_commit;
-            if works && s.last_commit > 0 && silent > self.stall_ms {
-                return Err(format!("stream thread {} has work and has not committed for {silent} ms", v.thread));
+            let over = |since: Option<Timestamp>| since.map(|t| now - t).filter(|ms| *ms > self.stall_ms);
+            if let Some(ms) = over(v.snapshot.overdue_since) {
+                return Err(format!("stream thread {thread} has work, and its commit is overdue for {ms} ms"));
+            }
+            if let Some(ms) = over(v.snapshot.stalled_since) {
+                return Err(format!("stream thread {thread} waits for the disk for {ms} ms"));
             }
         }
         Ok(())
@@ -123,6 +151,32 @@ mod tests {
         board.publish(1, Snapshot { state: "running", ..Snapshot::default() });
         assert_eq!(board.ready(), Ok(()));
         assert_eq!(board.stuck(), None);
+    }
+
+    #[test]
+    fn alive_unless_the_commit_pipeline_stands_still() {
+        let board = Board::new(1, 1_000);
+        let live = |snapshot: Snapshot| {
+            board.publish(
+                0,
+                Snapshot { state: if snapshot.state.is_empty() { "running" } else { snapshot.state }, ..snapshot },
+            );
+            board.live(10_000)
+        };
+        let since = |t| Snapshot { overdue_since: Some(t), ..Snapshot::default() };
+        assert_eq!(board.live(0), Ok(()), "before any thread has started");
+        assert_eq!(live(Snapshot::default()), Ok(()));
+        assert_eq!(live(since(9_000)), Ok(()));
+        assert_eq!(live(since(8_999)).unwrap_err(), "stream thread 0 has work, and its commit is overdue for 1001 ms");
+        assert_eq!(live(Snapshot { state: "stopping", ..since(0) }), Ok(()), "a stop has a limit of its own");
+        let stalled = Snapshot { stalled_since: Some(5_000), ..Snapshot::default() };
+        assert_eq!(live(stalled).unwrap_err(), "stream thread 0 waits for the disk for 5000 ms");
+        for state in ["restoring", "rebalancing"] {
+            assert_eq!(live(Snapshot { state, ..Snapshot::default() }), Ok(()));
+        }
+        let silent = Board::new(1, -1);
+        silent.publish(0, Snapshot::default());
+        assert!(silent.live(0).unwrap_err().starts_with("stream thread 0 gives no sign of life"));
     }
 
     #[test]

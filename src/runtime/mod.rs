@@ -2,13 +2,17 @@
 #![expect(clippy::disallowed_methods, reason = "the process reads the clock and starts threads")]
 
 mod board;
+#[cfg(feature = "kafka")]
+mod disk;
 mod ending;
 mod logging;
 mod settings;
 mod signals;
 mod watchdog;
 
-pub use board::{Board, Vitals};
+pub use board::{Board, DiskFigure, LookAtDisk, Vitals};
+#[cfg(feature = "kafka")]
+pub use disk::disk;
 pub use ending::Ending;
 pub use logging::{LogFormat, logging};
 pub use settings::worker_settings;

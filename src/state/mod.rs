@@ -31,7 +31,7 @@ pub use flaw::Flaw;
 pub use keys::{split_window_row, window_row};
 pub use memory::MemoryBackend;
 #[cfg(feature = "rocksdb")]
-pub use rocks::RocksRuntime;
+pub use rocks::{Property, RocksRuntime};
 pub use row::{ChangelogSink, Pending, Row};
 pub use segmented::{Moments, Segmented};
 pub use spec::{StoreKind, StoreSpec};

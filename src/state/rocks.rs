@@ -15,9 +15,10 @@ use rocksdb::{
     WriteBufferManager, WriteOptions,
 };
 use std::{
+    collections::BTreeMap,
     ops::ControlFlow,
     path::Path,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, PoisonError, RwLock, Weak},
 };
 
 /// Key of the description. Rows have [`ROW`] before their id, so no row can have this key.
@@ -37,7 +38,38 @@ pub struct RocksRuntime {
     buffers: WriteBufferManager,
     write_buffer_bytes: usize,
     open: Mutex<Vec<Weak<Task>>>,
+    /// Held by whoever opens a database, and alone by whoever looks at all of them: a look may hold the last reference
+    /// to one, and a directory that is not closed yet can't be opened again.
+    looking: RwLock<()>,
 }
+
+/// A figure that RocksDB keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Property {
+    /// What it counts.
+    pub name: &'static str,
+    /// The store, for a figure that each has; its partitions are added up.
+    pub store: Option<String>,
+    /// The figure.
+    pub value: u64,
+}
+
+/// Figures of each store: RocksDB's name, ours.
+const OF_STORES: [(&str, &str); 6] = [
+    ("rocksdb.estimate-num-keys", "estimated_keys"),
+    ("rocksdb.total-sst-files-size", "sst_bytes"),
+    ("rocksdb.live-sst-files-size", "live_sst_bytes"),
+    ("rocksdb.cur-size-all-mem-tables", "memtable_bytes"),
+    ("rocksdb.estimate-table-readers-mem", "table_reader_bytes"),
+    ("rocksdb.estimate-pending-compaction-bytes", "pending_compaction_bytes"),
+];
+/// Figures of each database.
+const OF_DATABASES: [(&str, &str); 4] = [
+    ("rocksdb.num-running-compactions", "running_compactions"),
+    ("rocksdb.num-running-flushes", "running_flushes"),
+    ("rocksdb.background-errors", "background_errors"),
+    ("rocksdb.is-write-stopped", "stopped_databases"),
+];
 
 /// The database of one task.
 struct Task {
@@ -54,6 +86,7 @@ impl RocksRuntime {
             buffers: WriteBufferManager::new_write_buffer_manager(write_buffer_bytes, false),
             write_buffer_bytes,
             open: Mutex::default(),
+            looking: RwLock::default(),
         }
     }
 
@@ -63,6 +96,7 @@ impl RocksRuntime {
     /// # Errors
     /// When another process has it open, when it is damaged, or when the disk fails.
     pub fn open_task(&self, directory: &Path, stores: &[&str]) -> Result<Vec<Arc<dyn Backend>>> {
+        let _nobody_looks = self.looking.read().unwrap_or_else(PoisonError::into_inner);
         let place = format!("directory {}", directory.display());
         let options = self.options();
         let mut families = if directory.join("CURRENT").exists() {
@@ -90,26 +124,34 @@ impl RocksRuntime {
         Ok(names.into_iter().map(backend).collect())
     }
 
-    /// Figures over all open databases, for metrics: names are those of RocksDB.
-    pub fn properties(&self) -> Vec<(&'static str, u64)> {
-        const SUMS: [&str; 6] = [
-            "rocksdb.estimate-num-keys",
-            "rocksdb.total-sst-files-size",
-            "rocksdb.live-sst-files-size",
-            "rocksdb.cur-size-all-mem-tables",
-            "rocksdb.estimate-table-readers-mem",
-            "rocksdb.estimate-pending-compaction-bytes",
-        ];
+    /// Figures over all open databases, for metrics.
+    pub fn properties(&self) -> Vec<Property> {
+        let _alone = self.looking.write().unwrap_or_else(PoisonError::into_inner);
         let open: Vec<_> = {
             let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
             open.iter().filter_map(Weak::upgrade).collect()
         };
-        let sum = |name: &'static str| -> u64 {
-            let families = open.iter().flat_map(|task| task.families().into_iter().map(move |family| (task, family)));
-            families.filter_map(|(task, family)| task.db.property_int_value_cf(family, name).ok()?).sum()
-        };
-        let mut all: Vec<_> = SUMS.into_iter().map(|name| (name, sum(name))).collect();
-        all.push(("rocksdb.block-cache-usage", self.cache.get_usage() as u64));
+        let mut stores: BTreeMap<(&'static str, &str), u64> = BTreeMap::new();
+        let mut all = Vec::new();
+        for task in &open {
+            for (family, store) in task.families.iter().filter_map(|f| Some((f, f.strip_prefix(FAMILY)?))) {
+                let Some(handle) = task.db.cf_handle(family) else { continue };
+                for (property, name) in OF_STORES {
+                    let value = task.db.property_int_value_cf(handle, property).ok().flatten();
+                    *stores.entry((name, store)).or_default() += value.unwrap_or(0);
+                }
+            }
+        }
+        let whole = |name, value| Property { name, store: None, value };
+        for (property, name) in OF_DATABASES {
+            let values = open.iter().filter_map(|task| task.db.property_int_value(property).ok()?);
+            all.push(whole(name, values.sum()));
+        }
+        all.push(whole("block_cache_bytes", self.cache.get_usage() as u64));
+        all.push(whole("pinned_block_cache_bytes", self.cache.get_pinned_usage() as u64));
+        all.push(whole("write_buffer_bytes", self.buffers.get_usage() as u64));
+        let of_store = |((name, store), value): ((_, &str), _)| Property { name, store: Some(store.to_owned()), value };
+        all.extend(stores.into_iter().map(of_store));
         all
     }
 
@@ -133,15 +175,11 @@ impl RocksRuntime {
     }
 }
 
-impl Task {
-    fn families(&self) -> Vec<&ColumnFamily> {
-        self.families.iter().filter_map(|name| self.db.cf_handle(name)).collect()
-    }
-}
+/// Before each store's name: RocksDB has a family `default` of its own.
+const FAMILY: &str = "store-";
 
-/// RocksDB has a family `default` of its own.
 fn family_name(store: &str) -> String {
-    format!("store-{store}")
+    format!("{FAMILY}{store}")
 }
 
 struct RocksBackend {
@@ -391,10 +429,13 @@ mod tests {
         let runtime = runtime();
         let stores = runtime.open_task(directory.path(), &["s"]).unwrap();
         stores[0].persist(&batch(&[("a", Some("1"))], 1)).unwrap();
-        let size = |runtime: &RocksRuntime| runtime.properties()[1].1;
-        assert!(size(&runtime) > 0);
+        let size = |runtime: &RocksRuntime| -> Vec<u64> {
+            let of_store = |p: &Property| p.name == "sst_bytes" && p.store.as_deref() == Some("s");
+            runtime.properties().iter().filter(|p| of_store(p)).map(|p| p.value).collect()
+        };
+        assert!(matches!(size(&runtime)[..], [bytes] if bytes > 0));
         drop(stores);
-        assert_eq!(size(&runtime), 0);
+        assert!(size(&runtime).is_empty());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The task as its operators see it.
 
-use super::{outbox::Outbox, running::Counters, schedules::Schedules};
+use super::{counters::Counters, outbox::Outbox, schedules::Schedules};
 use crate::{
     codec,
     fault::{Fault, Result},
@@ -108,7 +108,7 @@ impl Context for Inside<'_> {
     }
 
     fn dropped(&mut self, reason: Dropped) {
-        self.counters.dropped[reason as usize] += 1;
+        self.counters.drop_record(reason, self.source.as_ref().map(|s| &s.topic));
     }
 
     fn schedule(&mut self, node: usize, interval_ms: i64, kind: Punctuation) -> ScheduleId {

@@ -4,6 +4,8 @@
 //! a client: what it sends lies in the worker's [`Outbox`] until the commit.
 
 mod context;
+mod counters;
+mod latency;
 mod metadata;
 mod outbox;
 mod queue;
@@ -11,8 +13,10 @@ mod replica;
 mod running;
 mod schedules;
 
+pub use counters::{Counters, DroppedBy, TopicCounters};
+pub use latency::{COMMIT_BOUNDS_US, EVENT_BOUNDS_US, Latency, RECORD_BOUNDS_US};
 pub use metadata::{Metadata, Stamp};
 pub use outbox::Outbox;
 pub use queue::{Idle, Queue};
 pub use replica::{Judge, Replica, Slot, Verdict};
-pub use running::{Committed, Counters, Env, Task, at_task};
+pub use running::{Committed, Env, Task, at_task};

@@ -26,6 +26,11 @@ impl Outbox {
         self.bytes
     }
 
+    /// Number of records.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
     /// True when nothing waits.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()

@@ -2,6 +2,7 @@
 
 use super::{
     context::Inside,
+    counters::{Counters, Samples},
     metadata::{Metadata, Stamp},
     outbox::Outbox,
     queue::{Idle, Queue},
@@ -15,23 +16,6 @@ use crate::{
     topology::{Graph, Resolved, Topology},
 };
 use std::{collections::BTreeMap, sync::Arc};
-
-/// Plain counters; they only grow, also over aborts.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Records processed.
-    pub processed: u64,
-    /// Bytes of keys, values and headers of the processed records.
-    pub processed_bytes: u64,
-    /// Records sent to sinks.
-    pub sent: u64,
-    /// Bytes sent to sinks.
-    pub sent_bytes: u64,
-    /// Records left out, by [`Dropped`] in declaration order.
-    pub dropped: [u64; Dropped::ALL.len()],
-    /// Punctuations called.
-    pub punctuated: u64,
-}
 
 /// What the worker lends to a task for one call.
 pub struct Env<'a> {
@@ -85,6 +69,8 @@ pub struct Task {
     pub processed: bool,
     /// True when an operator asked for a commit.
     pub commit_requested: bool,
+    /// By source: times of the records of the open transaction.
+    samples: Vec<Samples>,
     live: Option<Live>,
 }
 
@@ -94,8 +80,9 @@ impl Task {
         Self {
             id,
             replica: Replica::default(),
+            counters: Counters::of_sources(committed.iter().map(|c| &c.partition.topic)),
+            samples: vec![Samples::default(); committed.len()],
             committed,
-            counters: Counters::default(),
             touched: false,
             processed: false,
             commit_requested: false,
@@ -115,6 +102,7 @@ impl Task {
         self.touched = false;
         self.processed = false;
         self.commit_requested = false;
+        self.samples.iter_mut().for_each(Samples::clear);
         let graph = topology.graph(self.id.sub_topology, env.resolved)?;
         let metadata: Vec<Metadata> = self.committed.iter().map(|c| Metadata::decode(&c.metadata)).collect();
         let mut known: BTreeMap<String, i64> = BTreeMap::new();
@@ -147,6 +135,7 @@ impl Task {
     pub fn stop(&mut self) {
         self.live = None;
         self.touched = false;
+        self.samples.iter_mut().for_each(Samples::clear);
         for slot in &mut self.replica.slots {
             slot.store.discard();
         }
@@ -220,9 +209,11 @@ impl Task {
         self.processed = true;
         self.counters.processed += 1;
         self.counters.processed_bytes += raw.bytes() as u64;
+        self.counters.topics[index].processed += 1;
+        self.samples[index].note(timestamp);
         match self.call(env, Some(context), |_, cx| entry.process(cx, &raw, timestamp)) {
             Err(fault) if fault.remedy == Remedy::Skip => {
-                self.counters.dropped[Dropped::Deserialization as usize] += 1;
+                self.counters.drop_at(index, Dropped::Deserialization, 1);
                 tracing::warn!(task = %self.id, offset = raw.offset, %fault, "record skipped");
             }
             other => other?,
@@ -248,7 +239,7 @@ impl Task {
         for (index, queue) in live.queues.iter_mut().enumerate() {
             let mut negative = 0;
             let head = queue.head(&mut negative);
-            self.counters.dropped[Dropped::NegativeTimestamp as usize] += negative;
+            self.counters.drop_at(index, Dropped::NegativeTimestamp, negative);
             self.touched |= negative > 0;
             match head.map_err(|f| f.at(format!("{} of task {}", queue.partition, self.id)))? {
                 Some(head) if best.is_none_or(|(time, _)| head < time) => best = Some((head, index)),
@@ -369,6 +360,13 @@ impl Task {
         let Some(live) = self.live.as_mut() else { return };
         for (queue, committed) in live.queues.iter_mut().zip(&self.committed) {
             queue.committed = committed.offset;
+        }
+    }
+
+    /// The records of the transaction became visible at `now`.
+    pub fn visible(&mut self, now: Timestamp) {
+        for (samples, topic) in self.samples.iter_mut().zip(&mut self.counters.topics) {
+            samples.observe(now, &mut topic.event);
         }
     }
 

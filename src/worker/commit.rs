@@ -123,7 +123,10 @@ impl Worker {
                     metadata: c.metadata.clone(),
                 }));
             }
+            let (records, bytes) = (self.outbox.len(), self.outbox.bytes());
             held.task.replica.drain(&mut self.outbox, id.partition);
+            held.task.counters.logged += (self.outbox.len() - records) as u64;
+            held.task.counters.logged_bytes += (self.outbox.bytes() - bytes) as u64;
             sent.parts.push(Part { task: *id, offsets: part });
         }
         if sent.parts.is_empty() {
@@ -160,11 +163,11 @@ impl Worker {
         self.last_commit = now;
         self.aborts = 0;
         self.backoff_until = 0;
-        self.totals.committed += 1;
-        self.totals.commit_ms.observe(now - sent.at);
+        self.totals.commit_done(now - sent.at);
         for part in sent.parts {
             if let Some(held) = self.tasks.get_mut(&part.task) {
                 held.task.commit_done(part.offsets, sent.at);
+                held.task.visible(now);
                 held.task.touched = false;
                 held.task.processed = false;
                 held.task.commit_requested = false;
@@ -215,7 +218,10 @@ impl Worker {
     fn abort_done(&mut self, now: Timestamp, cause: Cause) {
         self.transaction = Transaction::Idle;
         self.outbox.take();
-        self.totals.aborted += 1;
+        match &cause {
+            Cause::Fenced => self.totals.fenced += 1,
+            _ => self.totals.aborted += 1,
+        }
         match cause {
             Cause::Retry(fault) => {
                 self.aborts += 1;
@@ -230,7 +236,6 @@ impl Worker {
             }
             Cause::Lost => self.start_over(),
             Cause::Fenced => {
-                self.totals.fenced += 1;
                 self.start_over();
                 self.replace_producer(None);
             }

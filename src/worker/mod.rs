@@ -19,13 +19,17 @@ mod planted;
 mod settings;
 mod snapshot;
 mod tasks;
+mod timings;
+mod totals;
 
 pub use crate::record::{Fetch, Request};
+pub use crate::task::{Counters, Latency, TopicCounters};
 pub use effect::{CommitOffset, Effect, From, OpenStore};
 pub use event::{Event, GroupMetadata, LogRange, Now, OpenedStore, Outcome, Stable};
 pub use planted::Planted;
 pub use settings::{Guarantee, NEVER, Settings};
-pub use snapshot::{LATENCY_BOUNDS_MS, Latency, Snapshot, TaskSnapshot};
+pub use snapshot::{Snapshot, TaskSnapshot};
+pub use timings::{Stage, Timings};
 
 use crate::{
     fault::{Fault, Remedy},
@@ -76,7 +80,7 @@ pub struct Worker {
     purged: BTreeMap<TopicPartition, Offset>,
     /// Of [`Planted::EndBeforeStable`] alone.
     early_ends: BTreeMap<TaskId, Vec<LogRange>>,
-    totals: snapshot::Totals,
+    totals: totals::Totals,
 }
 
 impl Worker {
@@ -107,7 +111,7 @@ impl Worker {
             last_purge: 0,
             purged: BTreeMap::new(),
             early_ends: BTreeMap::new(),
-            totals: snapshot::Totals::default(),
+            totals: totals::Totals::default(),
         }
     }
 
@@ -144,8 +148,16 @@ impl Worker {
         self.settle(now);
     }
 
-    /// Processes at most `budget` records. True when there is more to do at once.
+    /// Processes at most `budget` records, then commits when that is due. True when there is more to do at once.
     pub fn step(&mut self, now: Timestamp, budget: usize) -> bool {
+        let more = self.work(now, budget);
+        self.conclude(now);
+        more
+    }
+
+    /// The first half of [`Worker::step`]: processes at most `budget` records. A driver that measures calls the halves
+    /// one by one.
+    pub fn work(&mut self, now: Timestamp, budget: usize) -> bool {
         if self.exited {
             return false;
         }
@@ -154,17 +166,31 @@ impl Worker {
         }
         self.close_suspended(now);
         self.relieve_memory(now);
+        let stalled = self.watch(now);
         let mut left = budget;
-        if self.may_process(now) {
+        if !stalled && self.may_process(now) {
             self.punctuate(now);
             left = self.turns(now, left);
+            self.note_work(now);
+        }
+        left == 0
+    }
+
+    /// The second half of [`Worker::step`]: prepares a commit when it is due, and brings to its end what was asked for.
+    pub fn conclude(&mut self, now: Timestamp) {
+        if self.exited {
+            return;
         }
         if self.commit_due(now) {
             self.start_commit(now);
         }
         self.purge(now);
         self.settle(now);
-        left == 0
+    }
+
+    /// Records processed since the start, repeats after aborts included.
+    pub fn processed(&self) -> u64 {
+        self.totals.processed
     }
 
     /// The next thing for the driver to do.
@@ -193,10 +219,11 @@ impl Worker {
         at.min(self.next_memory_wakeup()).min(self.next_suspended_close())
     }
 
-    /// Whether tasks may run now: under an assignment, with no outcome awaited, not backing off, disk keeping up.
+    /// Whether tasks may run now, as long as the disk keeps up: under an assignment, with no outcome awaited, not
+    /// backing off.
     fn may_process(&self, now: Timestamp) -> bool {
         let owner = self.group.is_some() && self.giving_up.is_none() && self.stopping.is_none();
-        owner && self.transaction.accepts_work() && now >= self.backoff_until && !self.stalled()
+        owner && self.transaction.accepts_work() && now >= self.backoff_until
     }
 
     fn punctuate(&mut self, now: Timestamp) {
@@ -232,6 +259,7 @@ impl Worker {
             }
             idle = if done == 0 { idle + 1 } else { 0 };
             left -= done;
+            self.totals.processed += done as u64;
             self.resume_flow(id);
             self.relieve_buffers(now, id);
         }

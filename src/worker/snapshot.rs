@@ -1,68 +1,12 @@
 //! Figures of a worker at one moment. Counters are plain fields of worker and tasks; whoever serves them reads copies.
 
-use super::{Worker, held::Phase};
+use super::{Timings, Worker, held::Phase};
 use crate::{
     record::{Offset, TaskId, Timestamp, TopicPartition},
     state::Store,
-    task::{Counters, Task},
+    task::{Counters, Latency},
 };
 use std::{collections::BTreeMap, sync::Arc};
-
-/// Upper bounds of the latency buckets, in milliseconds; the last bucket has none.
-pub const LATENCY_BOUNDS_MS: [i64; 12] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000];
-
-/// A histogram of milliseconds.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Latency {
-    /// Observations by bucket, not cumulated; one more than [`LATENCY_BOUNDS_MS`].
-    pub buckets: [u64; LATENCY_BOUNDS_MS.len() + 1],
-    /// Sum of all observations in milliseconds.
-    pub sum_ms: i64,
-}
-
-impl Latency {
-    /// Adds one observation.
-    pub fn observe(&mut self, ms: i64) {
-        self.buckets[LATENCY_BOUNDS_MS.partition_point(|b| *b < ms)] += 1;
-        self.sum_ms += ms;
-    }
-
-    /// Number of observations.
-    pub fn count(&self) -> u64 {
-        self.buckets.iter().sum()
-    }
-}
-
-/// Counters of the worker itself, and of tasks that are gone.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Totals {
-    pub rebalances: u64,
-    pub committed: u64,
-    pub aborted: u64,
-    pub fenced: u64,
-    pub persists: u64,
-    pub restored: u64,
-    pub commit_ms: Latency,
-    gone: BTreeMap<u32, Counters>,
-}
-
-impl Totals {
-    /// Keeps the counters of a task that goes, so that sums never fall.
-    pub fn retire(&mut self, task: &Task) {
-        add(self.gone.entry(task.id.sub_topology).or_default(), &task.counters);
-    }
-}
-
-fn add(sum: &mut Counters, more: &Counters) {
-    sum.processed += more.processed;
-    sum.processed_bytes += more.processed_bytes;
-    sum.sent += more.sent;
-    sum.sent_bytes += more.sent_bytes;
-    sum.punctuated += more.punctuated;
-    for (sum, more) in sum.dropped.iter_mut().zip(more.dropped) {
-        *sum += more;
-    }
-}
 
 /// Figures of one task.
 #[derive(Debug, Clone)]
@@ -81,6 +25,8 @@ pub struct TaskSnapshot {
     pub stream_time: Timestamp,
     /// Changelog offsets still to restore.
     pub restore_remaining: i64,
+    /// Changelog records restored since its stores were opened.
+    pub restored: u64,
     /// Stores by name with table and overlay bytes.
     pub stores: Vec<(Arc<str>, usize, usize)>,
 }
@@ -98,16 +44,22 @@ pub struct Snapshot {
     pub rebalances: u64,
     /// Transactions (at least once: commits) that ended well.
     pub committed: u64,
-    /// Transactions aborted for any reason.
+    /// Transactions aborted for any other reason than fencing.
     pub aborted: u64,
-    /// Times that its producer was fenced.
+    /// Transactions that were lost because the producer was fenced.
     pub fenced: u64,
     /// Batches that became durable.
     pub persists: u64,
     /// Changelog records restored.
     pub restored: u64,
-    /// Time from sending a commit to its outcome.
-    pub commit_ms: Latency,
+    /// Time from preparing a commit to its outcome, by the driver's wall clock.
+    pub commit: Latency,
+    /// From giving the partitions up, or the start, until every task ran again.
+    pub pauses: Latency,
+    /// What the driver measured; empty where it measures nothing.
+    pub timings: Timings,
+    /// Since when a commit is overdue: work waits, `commit.interval.ms` is over, and no commit has ended.
+    pub overdue_since: Option<Timestamp>,
     /// When the last commit ended, by the driver's wall clock; 0 before the first.
     pub last_commit: Timestamp,
     /// Uncommitted rows in bytes.
@@ -116,19 +68,21 @@ pub struct Snapshot {
     pub table_bytes: usize,
     /// Updates held back by record caches in bytes.
     pub cache_bytes: usize,
-    /// True while processing waits for the disk.
-    pub stalled: bool,
+    /// Since when processing waits for the disk.
+    pub stalled_since: Option<Timestamp>,
+    /// How long it waited altogether, in milliseconds.
+    pub stalled_ms: i64,
 }
 
 impl Worker {
     /// Figures for metrics, logs and `/tasks`.
     pub fn snapshot(&mut self) -> Snapshot {
-        let mut counters = self.totals.gone.clone();
+        let mut counters = self.totals.gone().clone();
         let mut tasks = Vec::with_capacity(self.tasks.len());
         let (mut overlay_bytes, mut table_bytes, mut cache_bytes) = (0, 0, 0);
         for (id, held) in &self.tasks {
             let task = &held.task;
-            add(counters.entry(id.sub_topology).or_default(), &task.counters);
+            counters.entry(id.sub_topology).or_default().add(&task.counters);
             overlay_bytes += task.replica.overlay_bytes();
             table_bytes += task.replica.table_bytes();
             cache_bytes += task.pending_bytes();
@@ -147,6 +101,7 @@ impl Worker {
                 lag: task.lag(),
                 stream_time: task.stream_time(),
                 restore_remaining: task.replica.remaining(),
+                restored: task.replica.slots.iter().map(|s| s.restored).sum(),
                 stores: task
                     .replica
                     .slots
@@ -174,12 +129,16 @@ impl Worker {
             fenced: self.totals.fenced,
             persists: self.totals.persists,
             restored: self.totals.restored,
-            commit_ms: self.totals.commit_ms.clone(),
+            commit: self.totals.commit.clone(),
+            pauses: self.totals.pauses.clone(),
+            timings: Timings::default(),
+            overdue_since: self.totals.uncommitted_since.map(|t| t + self.settings.commit_interval_ms),
             last_commit: self.last_commit,
             overlay_bytes,
             table_bytes,
             cache_bytes,
-            stalled: self.stalled(),
+            stalled_since: self.totals.stalled_since,
+            stalled_ms: self.totals.stalled_ms,
         }
     }
 
