@@ -1,5 +1,6 @@
 //! Bytes to values and back: [`Serde`] and the serdes that Kafka Streams has, to the byte.
 
+mod change;
 mod default;
 mod murmur2;
 mod numbers;
@@ -13,6 +14,7 @@ pub use murmur2::{murmur2, partition_for};
 /// Ready-made serdes, named after the Rust types they are for.
 pub mod serdes {
     pub use crate::codec::{
+        change::change,
         numbers::{bool, f32, f64, i16, i32, i64},
         structs::{bincode, json},
         text::{byte_vec, bytes, string, uuid},

@@ -123,6 +123,10 @@ pub trait Context {
     /// punctuation or while processing.
     fn schedule(&mut self, node: usize, interval_ms: i64, kind: Punctuation) -> ScheduleId;
 
+    /// Starts a schedule whose due times are `start` and multiples of the interval after it, those passed left out
+    /// (P-27). Otherwise as [`Context::schedule`].
+    fn schedule_from(&mut self, node: usize, start: Timestamp, interval_ms: i64, kind: Punctuation) -> ScheduleId;
+
     /// Ends a schedule.
     fn cancel(&mut self, node: usize, schedule: ScheduleId);
 

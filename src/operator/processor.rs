@@ -1,12 +1,18 @@
 //! Processors written by users: any number of records out for each one in, with stores and schedules.
 
-use super::{Children, Context, Node, Process, Punctuation, ScheduleId, store_view::KeyValueStore};
-use crate::{
-    codec::Serde,
-    fault::{Fault, Result},
-    record::{Record, SourceContext, StoreIx, TaskId, Timestamp},
+use super::{
+    Children, Context, Node, Process, ScheduleId,
+    processing::{Place, ProcessingContext},
 };
-use std::{any::Any, cell::RefCell, collections::BTreeMap, sync::Arc, time::Duration};
+use crate::{
+    fault::{Fault, Result},
+    record::{Record, Timestamp},
+};
+use std::{
+    cell::RefCell,
+    ops::{Deref, DerefMut},
+    sync::Arc,
+};
 
 /// A processor of one task. Its fields are lost with an abort, when a new one is made: what must survive belongs into a
 /// store.
@@ -61,38 +67,30 @@ pub trait Processor<KIn, VIn, KOut, VOut> {
     }
 }
 
-/// The serdes of a store, for the processors that are connected to it.
-pub(crate) struct StoreTypes<K, V> {
-    pub key: Serde<K>,
-    pub value: Serde<V>,
-}
-
-/// A store that a processor is connected to: its place, and its [`StoreTypes`].
-pub(crate) type Connected = (StoreIx, Arc<dyn Any + Send + Sync>);
-
 /// What a processor's context is made of.
 pub(crate) struct Surroundings<K, V> {
-    pub name: Arc<str>,
-    pub node: usize,
+    pub place: Place,
     pub child_names: Vec<Arc<str>>,
     pub children: Children<K, V>,
-    pub stores: BTreeMap<Arc<str>, Connected>,
 }
 
-/// What a processor may ask of its task.
+/// What a processor may ask of its task: to forward records, and all that a [`ProcessingContext`] gives.
 pub struct ProcessorContext<'a, K, V> {
-    cx: &'a mut dyn Context,
+    task: ProcessingContext<'a>,
     around: &'a Surroundings<K, V>,
-    timestamp: Timestamp,
 }
 
-impl<K, V> ProcessorContext<'_, K, V> {
+impl<'a, K, V> ProcessorContext<'a, K, V> {
+    pub(crate) fn new(cx: &'a mut dyn Context, around: &'a Surroundings<K, V>, timestamp: Timestamp) -> Self {
+        Self { task: ProcessingContext::new(cx, &around.place, timestamp), around }
+    }
+
     /// Hands a record to every child, in order of connection, before it returns.
     ///
     /// # Errors
     /// The first failure downstream.
     pub fn forward(&mut self, record: Record<'_, K, V>) -> Result<()> {
-        self.around.children.forward(self.cx, record)
+        self.around.children.forward(self.task.cx, record)
     }
 
     /// Hands a record to one child.
@@ -101,80 +99,25 @@ impl<K, V> ProcessorContext<'_, K, V> {
     /// When there is no such child, or it fails.
     pub fn forward_to(&mut self, child: &str, record: Record<'_, K, V>) -> Result<()> {
         match self.around.child_names.iter().position(|name| &**name == child) {
-            Some(index) => self.around.children.forward_to(index, self.cx, record),
+            Some(index) => self.around.children.forward_to(index, self.task.cx, record),
             None => Err(Fault::stop(format!("there is no child `{child}`"))
-                .at(format!("processor {}", self.around.name))
+                .at(format!("processor {}", self.around.place.name))
                 .hint(format!("its children are {}", self.around.child_names.join(", ")))),
         }
     }
+}
 
-    /// A store that this processor is connected to.
-    ///
-    /// # Errors
-    /// When it isn't connected, or holds other types.
-    pub fn store<SK: 'static, SV: 'static>(&mut self, name: &str) -> Result<KeyValueStore<'_, SK, SV>> {
-        let place = || format!("processor {}", self.around.name);
-        let Some((store, types)) = self.around.stores.get(name) else {
-            return Err(Fault::stop(format!("store `{name}` is not connected"))
-                .at(place())
-                .hint("name it in KStream::process"));
-        };
-        let types = types.downcast_ref::<StoreTypes<SK, SV>>().ok_or_else(|| {
-            let (key, value) = (std::any::type_name::<SK>(), std::any::type_name::<SV>());
-            Fault::stop(format!("store `{name}` does not hold `{key}` and `{value}`"))
-                .at(place())
-                .hint("ask for the types that it was added with")
-        })?;
-        Ok(KeyValueStore::new(self.cx.store(*store), &types.key, &types.value, self.timestamp))
+impl<'a, K, V> Deref for ProcessorContext<'a, K, V> {
+    type Target = ProcessingContext<'a>;
+
+    fn deref(&self) -> &ProcessingContext<'a> {
+        &self.task
     }
+}
 
-    /// Starts a schedule: stream time is due at once and then at multiples of the interval (P-21), the wall clock
-    /// after the first interval (P-22). [`Processor::punctuate`] gets the returned id.
-    ///
-    /// # Errors
-    /// When the interval is shorter than a millisecond.
-    pub fn schedule(&mut self, interval: Duration, kind: Punctuation) -> Result<ScheduleId> {
-        let interval_ms = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
-        if interval_ms < 1 {
-            return Err(Fault::stop("a schedule's interval is shorter than a millisecond")
-                .at(format!("processor {}", self.around.name)));
-        }
-        Ok(self.cx.schedule(self.around.node, interval_ms, kind))
-    }
-
-    /// Ends a schedule.
-    pub fn cancel(&mut self, schedule: ScheduleId) {
-        self.cx.cancel(self.around.node, schedule);
-    }
-
-    /// Asks for a commit soon.
-    pub fn commit(&mut self) {
-        self.cx.request_commit();
-    }
-
-    /// Greatest timestamp of any record of this task, -1 before the first.
-    pub fn stream_time(&self) -> Timestamp {
-        self.cx.stream_time()
-    }
-
-    /// The wall clock in milliseconds.
-    pub fn system_time(&self) -> Timestamp {
-        self.cx.now()
-    }
-
-    /// Topic, partition and offset of the input record; absent in punctuation.
-    pub fn record_metadata(&self) -> Option<&SourceContext> {
-        self.cx.source()
-    }
-
-    /// Id of the task.
-    pub fn task_id(&self) -> TaskId {
-        self.cx.task()
-    }
-
-    /// Name of the application.
-    pub fn application_id(&self) -> &str {
-        self.cx.application_id()
+impl<K, V> DerefMut for ProcessorContext<'_, K, V> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.task
     }
 }
 
@@ -186,21 +129,14 @@ pub(crate) struct UserNode<K, V, K2, V2> {
 
 impl<K, V, K2, V2> UserNode<K, V, K2, V2> {
     fn context<'a>(&'a self, cx: &'a mut dyn Context, timestamp: Timestamp) -> ProcessorContext<'a, K2, V2> {
-        ProcessorContext { cx, around: &self.around, timestamp }
-    }
-
-    /// A failure that doesn't say where it was happened here.
-    fn placed(&self, result: Result<()>) -> Result<()> {
-        result.map_err(|fault| {
-            if fault.place().is_empty() { fault.at(format!("processor {}", self.around.name)) } else { fault }
-        })
+        ProcessorContext::new(cx, &self.around, timestamp)
     }
 }
 
 impl<K, V, K2, V2> Process<K, V> for UserNode<K, V, K2, V2> {
     fn process(&self, cx: &mut dyn Context, record: Record<'_, K, V>) -> Result<()> {
         let result = self.processor.borrow_mut().process(&mut self.context(cx, record.timestamp), record);
-        self.placed(result)
+        self.around.place.blame(result)
     }
 }
 
@@ -208,12 +144,12 @@ impl<K, V, K2, V2> Node for UserNode<K, V, K2, V2> {
     fn init(&self, cx: &mut dyn Context) -> Result<()> {
         let now = cx.stream_time();
         let result = self.processor.borrow_mut().init(&mut self.context(cx, now));
-        self.placed(result)
+        self.around.place.blame(result)
     }
 
     fn punctuate(&self, cx: &mut dyn Context, schedule: ScheduleId, timestamp: Timestamp) -> Result<()> {
         let result = self.processor.borrow_mut().punctuate(&mut self.context(cx, timestamp), schedule, timestamp);
-        self.placed(result)
+        self.around.place.blame(result)
     }
 
     fn close(&self, cx: &mut dyn Context) -> Result<()> {
@@ -227,9 +163,14 @@ mod tests {
     use super::*;
     use crate::{
         codec::serdes,
-        operator::testkit::{Collect, Kit, collect},
+        operator::{
+            Punctuation,
+            processing::StoreTypes,
+            testkit::{Collect, Kit, collect},
+        },
+        record::StoreIx,
     };
-    use std::rc::Rc;
+    use std::{any::Any, collections::BTreeMap, rc::Rc, time::Duration};
 
     /// Counts by key, and gives the counts when it is punctuated.
     struct Counter;
@@ -268,13 +209,9 @@ mod tests {
     fn counter() -> (CounterNode, Rc<Collect<String, i64>>) {
         let (child, children) = collect();
         let types: Arc<dyn Any + Send + Sync> = Arc::new(StoreTypes { key: serdes::string(), value: serdes::i64() });
-        let around = Surroundings {
-            name: "counter".into(),
-            node: 3,
-            child_names: vec!["child".into()],
-            children,
-            stores: BTreeMap::from([("counts".into(), (StoreIx(0), types))]),
-        };
+        let stores = BTreeMap::from([("counts".into(), (StoreIx(0), types))]);
+        let place = Place { name: "counter".into(), node: 3, stores };
+        let around = Surroundings { place, child_names: vec!["child".into()], children };
         (UserNode { processor: RefCell::new(Box::new(Counter)), around }, child)
     }
 

@@ -24,7 +24,7 @@ where
             return Ok(());
         };
         let found = match record.key {
-            Some(key) => self.table.get(cx, key)?,
+            Some(key) => self.table.get_as_of(cx, key, record.timestamp)?,
             None if self.left => None,
             None => {
                 cx.dropped(Dropped::NullKey);

@@ -5,7 +5,7 @@ use crate::{
     codec::Serde,
     fault::{Fault, Result},
     record::{Change, Headers, Record, StoreIx, Timestamp},
-    state::{Pending, Row},
+    state::{Pending, Row, VersionPut},
 };
 use bytes::Bytes;
 
@@ -28,7 +28,7 @@ impl<V, R: Clone> Clone for TableStore<V, R> {
 impl<V: 'static, R> TableStore<V, R> {
     /// The value and its timestamp in row `row`.
     pub fn get_row(&self, cx: &mut dyn Context, row: &[u8]) -> Result<Option<(V, Timestamp)>> {
-        match cx.store(self.store).get(row)? {
+        match cx.store(self.store).get_latest(row)? {
             Some(found) => Ok(Some((self.decode(cx, &found)?, found.timestamp))),
             None => Ok(None),
         }
@@ -94,11 +94,12 @@ impl<K: 'static, V: 'static, R: Rows<K>> Updates<K, V, R> {
             }
             return Ok(None);
         }
-        if !cx.store(self.table.store).put(row, bytes, timestamp)? {
+        let put = cx.store(self.table.store).put_latest(row, bytes, timestamp)?;
+        if put == VersionPut::Expired {
             cx.dropped(Dropped::Expired);
             return Ok(None);
         }
-        Ok(Some(Change::new(new, if self.sends_old { old } else { None })))
+        Ok(Some(Change { new, old: old.filter(|_| self.sends_old), is_latest: put == VersionPut::Latest }))
     }
 
     /// Forwards what the cache held back, each with the record context of its last update (P-62).

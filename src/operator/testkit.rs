@@ -102,6 +102,9 @@ impl Context for Kit {
         self.schedules.push((node, interval_ms, kind));
         ScheduleId(self.schedules.len() - 1)
     }
+    fn schedule_from(&mut self, node: usize, _: Timestamp, interval_ms: i64, kind: Punctuation) -> ScheduleId {
+        self.schedule(node, interval_ms, kind)
+    }
     fn cancel(&mut self, _: usize, schedule: ScheduleId) {
         self.schedules.remove(schedule.0);
     }

@@ -1,6 +1,6 @@
 //! What happens to a store at the end of a transaction, and how its changelog fills it.
 
-use super::{ChangelogSink, Store, flaw::Flaw, overlay::Overlay, row::Version, table::is_below};
+use super::{ChangelogSink, Store, StoreKind, flaw::Flaw, overlay::Overlay, row::Version, table::is_below};
 use crate::{
     fault::{Remedy, Result},
     record::{Offset, Timestamp},
@@ -23,8 +23,10 @@ impl Store {
             let kind = self.spec.kind;
             let mut drained = 0;
             frozen.for_each_logged(|row, version| {
-                if !kind.is_index(row) {
-                    sink.log(kind.changelog_key(row), version.value.clone(), version.timestamp);
+                if !kind.is_index(row)
+                    && let Some((value, headers)) = kind.changelog_value(version.value.clone())
+                {
+                    sink.log(kind.changelog_key(row), value, version.timestamp, headers);
                     drained += 1;
                 }
             });
@@ -97,7 +99,7 @@ impl Store {
     }
 
     /// Writes a committed version. A deletion that meets nothing in the backend leaves no trace.
-    fn write(&mut self, row: Bytes, version: Version) {
+    pub(super) fn write(&mut self, row: Bytes, version: Version) {
         if version.value.is_none() && !self.backend_may_have(&row) {
             self.table.remove(&row);
         } else {
@@ -110,6 +112,10 @@ impl Store {
     /// # Errors
     /// When the key is none of this store's (D-166).
     pub fn restore(&mut self, key: &Bytes, value: Option<&Bytes>, timestamp: Timestamp) -> Result<()> {
+        if let StoreKind::Versioned { .. } = self.spec.kind {
+            self.restore_version(key, value, timestamp);
+            return Ok(());
+        }
         let row = self.spec.kind.row_of(key).map_err(|fault| self.blame(fault.with_remedy(Remedy::Stop)))?;
         let time = self.time_of(&row, timestamp)?;
         self.advance_stream_time(time);

@@ -1,7 +1,11 @@
 //! Row ids, the changelog keys that belong to them, and how both are taken apart.
 
 use super::StoreKind;
-use crate::{codec::malformed, fault::Result, record::Timestamp};
+use crate::{
+    codec::malformed,
+    fault::Result,
+    record::{Headers, Timestamp},
+};
 use bytes::Bytes;
 
 const START_BYTES: usize = 8;
@@ -29,6 +33,48 @@ pub fn split_window_row(row: &[u8]) -> Option<(Timestamp, &[u8])> {
     Some((Timestamp::from_be_bytes(*start), key))
 }
 
+/// First byte of a version with a value.
+pub(super) const LIVE: u8 = 1;
+/// The one byte of a version that deletes.
+pub(super) const DELETED: u8 = 0;
+
+const LENGTH_BYTES: usize = 4;
+
+/// The row ids of all versions of a key begin with this.
+pub(super) fn version_prefix(key: &[u8]) -> Vec<u8> {
+    let mut row = Vec::with_capacity(LENGTH_BYTES + key.len() + START_BYTES);
+    row.extend_from_slice(&u32::try_from(key.len()).expect("a key is shorter than 4 GiB").to_be_bytes());
+    row.extend_from_slice(key);
+    row
+}
+
+/// Row id of one version of a key.
+pub(super) fn version_row(key: &[u8], timestamp: Timestamp) -> Bytes {
+    let mut row = version_prefix(key);
+    row.extend_from_slice(&timestamp.to_be_bytes());
+    row.into()
+}
+
+/// Row id of a version that came too late: it is logged, as in Kafka Streams, and never read.
+pub(super) fn refused_row(key: &[u8], timestamp: Timestamp) -> Bytes {
+    let mut row = version_row(key, timestamp).to_vec();
+    row.push(u8::MAX);
+    row.into()
+}
+
+/// Key and time of a version's row id, and whether the version was refused; `None` when it is too short.
+pub(super) fn split_version_row(row: &[u8]) -> Option<(&[u8], Timestamp, bool)> {
+    let (length, rest) = row.split_first_chunk::<LENGTH_BYTES>()?;
+    let (key, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+    let (time, mark) = rest.split_first_chunk::<START_BYTES>()?;
+    Some((key, Timestamp::from_be_bytes(*time), !mark.is_empty()))
+}
+
+/// What marks a record of a suppress buffer's changelog: the version of its format.
+fn buffer_headers() -> Headers {
+    [("v".to_owned(), Some(Bytes::from_static(&[3])))].into_iter().collect()
+}
+
 impl StoreKind {
     /// The changelog key of a row: the row id itself, or `{key}{start i64}{sequence i32 = 0}` for a window store (D-166).
     ///
@@ -36,7 +82,11 @@ impl StoreKind {
     /// When the row id of a window store or session store is too short; [`Store::put`](super::Store::put) lets none in.
     pub fn changelog_key(self, row: &Bytes) -> Bytes {
         match self {
-            Self::KeyValue => row.clone(),
+            Self::KeyValue | Self::Buffer => row.clone(),
+            Self::Versioned { .. } => {
+                let (key, ..) = split_version_row(row).expect("a version's row id has key and time");
+                row.slice_ref(key)
+            }
             Self::Segmented(segmented) => segmented.changelog_key(row),
             Self::Window { .. } => {
                 let (start, key) = split_window_row(row).expect("a window row id begins with its start");
@@ -49,13 +99,24 @@ impl StoreKind {
         }
     }
 
+    /// Value and headers of the changelog record of a row; `None` when the row changes without one.
+    pub(super) fn changelog_value(self, value: Option<Bytes>) -> Option<(Option<Bytes>, Headers)> {
+        match self {
+            // A version that nobody can ask for any more goes silently: compaction deletes it from the changelog.
+            Self::Versioned { .. } => value.map(|v| ((v.first() == Some(&LIVE)).then(|| v.slice(1..)), Headers::new())),
+            Self::Buffer if value.is_some() => Some((value, buffer_headers())),
+            _ => Some((value, Headers::new())),
+        }
+    }
+
     /// The row id of a changelog key (D-166), copied, so that a small key does not keep a whole fetched batch alive.
     ///
     /// # Errors
-    /// When the key of a window store is too short, its start is negative or its sequence number is not 0.
+    /// When the key of a window store is too short, its start is negative or its sequence number is not 0. The key of a
+    /// versioned store is only a part of the row id.
     pub fn row_of(self, changelog_key: &[u8]) -> Result<Bytes> {
         match self {
-            Self::KeyValue => Ok(Bytes::copy_from_slice(changelog_key)),
+            Self::KeyValue | Self::Buffer | Self::Versioned { .. } => Ok(Bytes::copy_from_slice(changelog_key)),
             Self::Segmented(segmented) => segmented.row_of(changelog_key),
             Self::Window { .. } => {
                 let parts = changelog_key

@@ -14,6 +14,7 @@ mod segmented;
 mod spec;
 mod store;
 mod table;
+mod versioned;
 mod views;
 
 #[cfg(feature = "rocksdb")]
@@ -36,4 +37,5 @@ pub use row::{ChangelogSink, Pending, Row};
 pub use segmented::{Moments, Segmented};
 pub use spec::{StoreKind, StoreSpec};
 pub use store::Store;
-pub use views::{KeyValueStore, ValueAndTimestamp, WindowStore};
+pub use versioned::{VersionPut, VersionRow};
+pub use views::{KeyValueStore, ValueAndTimestamp, VersionedKeyValueStore, VersionedRecord, WindowStore};

@@ -100,7 +100,7 @@ pub struct Pending {
 /// Receives the changelog records of a commit.
 pub trait ChangelogSink {
     /// One changelog record in the topic's own format.
-    fn log(&mut self, key: Bytes, value: Option<Bytes>, timestamp: Timestamp);
+    fn log(&mut self, key: Bytes, value: Option<Bytes>, timestamp: Timestamp, headers: Headers);
 }
 
 #[cfg(test)]

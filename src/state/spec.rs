@@ -17,6 +17,15 @@ pub enum StoreKind {
     },
     /// Windows or sessions that are looked up by key and a range of time: see [`Segmented`].
     Segmented(Segmented),
+    /// Row id = length of the key (u32 big endian), key bytes, time of the version (i64 big endian): all versions of a
+    /// key, oldest first. The value begins with a byte that tells a version from a deletion.
+    Versioned {
+        /// How far back a version can be asked for, in milliseconds of stream time.
+        history_ms: i64,
+    },
+    /// Row id = key bytes; a changelog record per row and commit, marked with the version of its format. The buffer of
+    /// `suppress`.
+    Buffer,
 }
 
 /// A store as the topology declares it.
@@ -42,10 +51,10 @@ impl StoreSpec {
     /// Stream-time retention in milliseconds of a store that expires.
     pub fn retention_ms(&self) -> Option<i64> {
         match self.kind {
-            StoreKind::KeyValue => None,
             StoreKind::Window { retention_ms, .. } | StoreKind::Segmented(Segmented { retention_ms, .. }) => {
                 Some(retention_ms)
             }
+            StoreKind::KeyValue | StoreKind::Versioned { .. } | StoreKind::Buffer => None,
         }
     }
 }

@@ -59,17 +59,19 @@ impl Store {
     /// to be cleared first). `deduplicate` writes one changelog record per dirty row and commit instead of one per write.
     pub fn new(spec: StoreSpec, backend: Arc<dyn Backend>, saved: Option<&Saved>, deduplicate: bool) -> Self {
         let interval = match spec.kind {
-            StoreKind::KeyValue => None,
             StoreKind::Window { size_ms, retention_ms } => Some(size_ms.max(retention_ms / SEGMENTS)),
             StoreKind::Segmented(segmented) => Some(segmented.segment_ms),
+            _ => None,
         };
+        // A suppress buffer logs once per commit whatever the others do.
+        let each_write = !deduplicate && spec.kind != StoreKind::Buffer;
         let stream_time = saved.map_or(NO_TIMESTAMP, |saved| saved.stream_time);
         Self {
             spec,
             backend,
-            open: Overlay::new(!deduplicate),
+            open: Overlay::new(each_write),
             frozen: None,
-            spare: Some(Overlay::new(!deduplicate)),
+            spare: Some(Overlay::new(each_write)),
             table: Table::new(interval),
             stream_time,
             committed_stream_time: stream_time,
@@ -271,9 +273,9 @@ impl Store {
     /// The floor for a given stream time; `None` when everything is kept.
     pub(super) fn floor_at(&self, stream_time: Timestamp) -> Option<Timestamp> {
         let floor = match self.spec.kind {
-            StoreKind::KeyValue => return None,
             StoreKind::Window { retention_ms, .. } => stream_time.saturating_sub(retention_ms).saturating_add(1),
             StoreKind::Segmented(segmented) => segmented.floor(stream_time),
+            _ => return None,
         };
         (floor > 0).then_some(floor)
     }
@@ -301,9 +303,9 @@ impl Store {
     /// What a row says about stream time.
     pub(super) fn time_of(&self, row: &[u8], timestamp: Timestamp) -> Result<Timestamp> {
         let time = match self.spec.kind {
-            StoreKind::KeyValue => return Ok(timestamp),
             StoreKind::Window { .. } => split_window_row(row).map(|(start, _)| start),
             StoreKind::Segmented(segmented) => segmented.moment(row),
+            _ => return Ok(timestamp),
         };
         match time {
             Some(time) if time >= 0 => Ok(time),

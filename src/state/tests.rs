@@ -13,7 +13,7 @@ pub(super) type Record = (Bytes, Option<Bytes>, Timestamp);
 pub(super) struct Log(pub(super) Vec<Record>);
 
 impl ChangelogSink for Log {
-    fn log(&mut self, key: Bytes, value: Option<Bytes>, timestamp: Timestamp) {
+    fn log(&mut self, key: Bytes, value: Option<Bytes>, timestamp: Timestamp, _: crate::record::Headers) {
         self.0.push((key, value, timestamp));
     }
 }

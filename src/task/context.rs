@@ -115,6 +115,14 @@ impl Context for Inside<'_> {
         self.schedules.add(node, &self.names[node], interval_ms, kind, self.now)
     }
 
+    fn schedule_from(&mut self, node: usize, start: Timestamp, interval_ms: i64, kind: Punctuation) -> ScheduleId {
+        let time = match kind {
+            Punctuation::StreamTime => self.stream_time,
+            Punctuation::WallClock => self.now,
+        };
+        self.schedules.add_from(node, &self.names[node], start, interval_ms, kind, time)
+    }
+
     fn cancel(&mut self, node: usize, schedule: ScheduleId) {
         self.schedules.cancel(node, schedule);
     }

@@ -51,14 +51,14 @@ pub(super) struct Changelog<'a> {
 }
 
 impl ChangelogSink for Changelog<'_> {
-    fn log(&mut self, key: Bytes, value: Option<Bytes>, timestamp: Timestamp) {
+    fn log(&mut self, key: Bytes, value: Option<Bytes>, timestamp: Timestamp, headers: Headers) {
         self.outbox.push(OutRecord {
             topic: Arc::clone(self.topic),
             partition: self.partition,
             key: Some(key),
             value,
             timestamp,
-            headers: Headers::new(),
+            headers,
             target: Target::Changelog,
         });
     }

@@ -33,15 +33,36 @@ impl Schedules {
 
     /// Adds a schedule. Stream time is first due at once (P-21), the wall clock after one interval (P-22).
     pub fn add(&mut self, node: usize, name: &str, interval_ms: i64, kind: Punctuation, now: Timestamp) -> ScheduleId {
+        let first = match kind {
+            Punctuation::StreamTime => 0,
+            Punctuation::WallClock => now + interval_ms.max(1),
+        };
+        self.push(node, name, first, interval_ms, kind)
+    }
+
+    /// Adds a schedule whose phase is that of `start` (P-27): it is first due at `start`, or, if that has passed at
+    /// `time`, at the next multiple of the interval after it that has not.
+    pub fn add_from(
+        &mut self,
+        node: usize,
+        name: &str,
+        start: Timestamp,
+        interval_ms: i64,
+        kind: Punctuation,
+        time: Timestamp,
+    ) -> ScheduleId {
+        let interval_ms = interval_ms.max(1);
+        let missed = if start < time { (time - start) / interval_ms + 1 } else { 0 };
+        self.push(node, name, start.saturating_add(missed.saturating_mul(interval_ms)), interval_ms, kind)
+    }
+
+    fn push(&mut self, node: usize, name: &str, first: Timestamp, interval_ms: i64, kind: Punctuation) -> ScheduleId {
         let made = self.made.entry(node).or_default();
         let id = ScheduleId(*made);
         *made += 1;
-        let interval_ms = interval_ms.max(1);
-        let due = match kind {
-            Punctuation::StreamTime => self.restored.get(&key(name, id)).copied().unwrap_or(0),
-            Punctuation::WallClock => now + interval_ms,
-        };
-        self.schedules.push(Schedule { node, id, kind, interval_ms, due });
+        let restored = self.restored.get(&key(name, id)).filter(|_| kind == Punctuation::StreamTime);
+        let due = restored.copied().unwrap_or(first);
+        self.schedules.push(Schedule { node, id, kind, interval_ms: interval_ms.max(1), due });
         id
     }
 
@@ -106,6 +127,18 @@ mod tests {
         assert!(schedules.pop_due(Punctuation::WallClock, 47).is_some());
         assert!(schedules.pop_due(Punctuation::WallClock, 47).is_none());
         assert_eq!(schedules.next_wall_clock(), Some(53));
+    }
+
+    #[test]
+    fn p27_an_anchored_schedule_keeps_the_phase_of_its_start() {
+        let mut schedules = Schedules::default();
+        schedules.add_from(0, "n", 30, 20, Punctuation::WallClock, 100);
+        assert_eq!(schedules.next_wall_clock(), Some(110));
+        schedules.add_from(0, "n", 200, 20, Punctuation::StreamTime, NO_TIMESTAMP);
+        assert_eq!(schedules.pop_due(Punctuation::StreamTime, 199), None);
+        assert!(schedules.pop_due(Punctuation::StreamTime, 225).is_some());
+        assert_eq!(schedules.pop_due(Punctuation::StreamTime, 239), None);
+        assert!(schedules.pop_due(Punctuation::StreamTime, 240).is_some());
     }
 
     #[test]

@@ -5,9 +5,8 @@ use crate::{
     embedded::{ClientConfig, Member, MemoryDisks, Progress},
     fault::{Fault, Result},
     log::{Isolation, Log, LogError, TopicConfig},
-    operator::KeyValueStore,
     record::{Headers, OutRecord, RawRecord, Target, TaskId, Timestamp, TopicPartition},
-    state::{Backend, MemoryBackend, Row, Store},
+    state::{Backend, KeyValueStore, MemoryBackend, Row, Store},
     topology::{Resolved, Topology},
     worker::Settings,
 };
@@ -283,7 +282,7 @@ impl TestDriver {
     ) -> Result<KeyValueStore<'a, K, V>> {
         let now = self.now;
         let store = self.store(name).ok_or_else(|| Fault::stop(format!("there is no store `{name}`")))?;
-        Ok(KeyValueStore::new(store, key, value, now))
+        KeyValueStore::new(store, key, value, now)
     }
 
     /// Records that were left out, whatever the reason.

@@ -154,6 +154,7 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
             (store, name, key, value)
         };
         let link = TableLink::new(TableKind::Aggregate, true);
+        link.set_versioned(store.is_versioned());
         let step = Arc::new(step);
         let processor = {
             let (store, link, key, value) = (store.clone(), link.clone(), key.clone(), value.clone());

@@ -6,12 +6,14 @@ mod builder;
 mod describe;
 mod graph;
 mod grouped;
+mod grouped_table;
 mod java;
 mod join;
 mod options;
 mod physical;
 mod plan;
 mod process;
+mod process_values;
 mod repartition;
 mod resolve;
 mod resolved;
@@ -22,12 +24,15 @@ mod stream;
 mod table;
 mod table_join;
 mod table_link;
+mod table_transform;
+mod to_table;
 mod windowed;
 
 pub use branch::{BranchedKStream, Branches};
 pub use builder::{StreamsBuilder, Topics};
 pub use graph::{FlushPoint, Graph, SourceEntry};
 pub use grouped::KGroupedStream;
+pub use grouped_table::KGroupedTable;
 pub use options::{Consumed, Grouped, Joined, Materialized, Produced, Repartitioned};
 pub use plan::OffsetReset;
 pub use resolve::CHANGELOG_MARGIN_MS;
@@ -37,7 +42,10 @@ pub use stream::KStream;
 pub use table::KTable;
 pub use windowed::TimeWindowedKStream;
 
-pub use crate::operator::{EmitStrategy, Processor, ProcessorContext, Punctuation, TimeWindows};
+pub use crate::operator::{
+    EmitStrategy, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, Processor, ProcessorContext, Punctuation,
+    TimeWindows, ValueTransformer,
+};
 
 use crate::fault::Result;
 use physical::{Physical, Role};

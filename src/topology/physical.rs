@@ -102,8 +102,13 @@ impl Physical {
                     return Err(taken("repartition topic", &topic.name));
                 }
                 self.repartitions.push(topic);
-                self.processor(&through.filter, parents)?;
-                self.sink(&through.sink, vec![through.filter.name.clone()])?;
+                match &through.filter {
+                    Some(filter) => {
+                        self.processor(filter, parents)?;
+                        self.sink(&through.sink, vec![filter.name.clone()])?;
+                    }
+                    None => self.sink(&through.sink, parents)?,
+                }
                 self.source(&through.source)
             }
         }

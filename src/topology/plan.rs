@@ -92,7 +92,8 @@ pub(crate) struct RepartitionPlan {
     pub topic: Arc<str>,
     /// Count that the user asked for.
     pub partitions: Option<i32>,
-    pub filter: ProcessorPlan,
+    /// Lets through what has a key, where a record may have none.
+    pub filter: Option<ProcessorPlan>,
     pub sink: SinkPlan,
     pub source: SourcePlan,
     /// Set in compile: records without a key end at the filter, unless a left join downstream wants them (D-75).

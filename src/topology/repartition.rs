@@ -54,22 +54,39 @@ pub(super) fn repartition_plan<K: 'static, V: 'static>(
         filter_name = format!("{topic}-filter").into();
         source_name = format!("{topic}-source").into();
     }
-    plan.check_name(&topic);
-    let key = plan.need(how.key, "key", &sink_name);
-    let value = plan.need(how.value, "value", &sink_name);
+    through_topic(plan, topic, Names { sink: sink_name, filter: Some(filter_name), source: source_name }, how)
+}
+
+/// Names of the nodes around a repartition topic.
+pub(super) struct Names {
+    pub sink: Arc<str>,
+    /// `None` where every record has a key.
+    pub filter: Option<Arc<str>>,
+    pub source: Arc<str>,
+}
+
+/// Plans a repartition topic with the nodes around it.
+pub(super) fn through_topic<K: 'static, V: 'static>(
+    plan: &mut Plan,
+    topic: Arc<str>,
+    names: Names,
+    how: Repartitioning<'_, K, V>,
+) -> RepartitionPlan {
+    let key = plan.need(how.key, "key", &names.sink);
+    let value = plan.need(how.value, "value", &names.sink);
     let drop_null_keys = Arc::new(AtomicBool::new(false));
     let drops = drop_null_keys.clone();
-    let filter = ProcessorPlan {
-        name: filter_name,
+    let filter = names.filter.map(|name| ProcessorPlan {
+        name,
         stores: Vec::new(),
         connected: Vec::new(),
         factory: Arc::new(move |asm: &mut Assembly<'_>| {
             Ok(Built::node(KeyFilter { drop_null_keys: drops.load(Relaxed), children: asm.children::<K, V>()? }))
         }),
-    };
+    });
     let (k, v, partitioner, name) = (key.clone(), value.clone(), how.partitioner, topic.clone());
     let sink = SinkPlan {
-        name: sink_name,
+        name: names.sink,
         topic: SinkTopic::Internal(topic.clone()),
         factory: Arc::new(move |asm: &mut Assembly<'_>| {
             Ok(Built::node(Sink {
@@ -83,7 +100,7 @@ pub(super) fn repartition_plan<K: 'static, V: 'static>(
         }),
     };
     let source = SourcePlan {
-        name: source_name,
+        name: names.source,
         topics: vec![topic.clone()],
         internal: true,
         reset: None,

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     fault::{Fault, Result},
-    state::StoreSpec,
+    state::{StoreKind, StoreSpec},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,12 +32,16 @@ fn repartition_settings() -> BTreeMap<String, String> {
     ])
 }
 
-/// Topic settings of a store's changelog (Q-21..Q-23), the store's own over them.
+/// Topic settings of a store's changelog (Q-21..Q-25), the store's own over them.
 fn changelog_settings(spec: &StoreSpec) -> BTreeMap<String, String> {
     let mut config = settings(&[("cleanup.policy", "compact"), ("message.timestamp.type", "CreateTime")]);
     if let Some(retention_ms) = spec.retention_ms() {
         config.insert("cleanup.policy".into(), "compact,delete".into());
         config.insert("retention.ms".into(), retention_ms.saturating_add(CHANGELOG_MARGIN_MS).to_string());
+    }
+    if let StoreKind::Versioned { history_ms } = spec.kind {
+        let lag_ms = history_ms.saturating_add(CHANGELOG_MARGIN_MS);
+        config.insert("min.compaction.lag.ms".into(), lag_ms.to_string());
     }
     config.extend(spec.changelog_config.clone());
     config

@@ -2,7 +2,7 @@
 
 use crate::{
     codec::Serde,
-    operator::processor::StoreTypes,
+    operator::processing::StoreTypes,
     state::{StoreKind, StoreSpec},
 };
 use std::{any::Any, collections::BTreeMap, sync::Arc};

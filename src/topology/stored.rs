@@ -13,7 +13,7 @@ use crate::{
     operator::{
         EmitStrategy, TimeWindows,
         getter::Getter,
-        processor::StoreTypes,
+        processing::StoreTypes,
         rows::{KeyRows, Rows, WindowRows},
         table_store::{TableStore, Updates},
     },
@@ -64,9 +64,29 @@ impl StoredTable {
         Self { name, spec }
     }
 
-    /// A store of rows by key.
+    /// A store of rows by key, or of their versions. The latter has no cache (P-60).
     pub fn key_value<K, V>(plan: &mut Plan, materialized: &Materialized<K, V>, prefix: &str) -> Self {
-        Self::new(plan, materialized, prefix, StoreKind::KeyValue)
+        match materialized.history_ms {
+            None => Self::new(plan, materialized, prefix, StoreKind::KeyValue),
+            Some(history_ms) => {
+                let mut store = Self::new(plan, materialized, prefix, StoreKind::Versioned { history_ms });
+                store.spec.cached = false;
+                store
+            }
+        }
+    }
+
+    /// True when it keeps versions.
+    pub fn is_versioned(&self) -> bool {
+        self.history_ms().is_some()
+    }
+
+    /// How far back its versions reach, in milliseconds.
+    pub fn history_ms(&self) -> Option<i64> {
+        match self.spec.kind {
+            StoreKind::Versioned { history_ms } => Some(history_ms),
+            _ => None,
+        }
     }
 
     /// A store of rows by window and key. One that emits on close has no cache (D-144).

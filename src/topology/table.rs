@@ -208,6 +208,10 @@ impl<K: 'static, V: 'static> KTable<K, V> {
         let stored = materialized.filter(|m| m.name.is_some()).map(|m| StoredTable::key_value(plan, &m, prefix));
         let name = plan.name(self.next_name.as_deref(), prefix);
         let link = TableLink::new(TableKind::Derived(self.link.clone()), stored.is_some());
+        if let Some(store) = &stored {
+            link.set_versioned(store.is_versioned());
+        }
+        let parent = self.link.clone();
         if sends_old {
             link.note_old();
         }
@@ -229,6 +233,7 @@ impl<K: 'static, V: 'static> KTable<K, V> {
                 }
                 None => Output::Passing(asm.children()?, for_factory.sends_old()),
             };
+            let skips_nothing = skips_nothing && !parent.is_versioned();
             Ok(Built::node(table_map(compute.clone(), output, skips_nothing)))
         });
         let processor = ProcessorPlan { name: name.clone(), stores, connected: Vec::new(), factory };

@@ -1,7 +1,7 @@
 //! What a table's children need of it: its rows, and the old values of its changes. Decided before tasks are built.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
@@ -24,12 +24,19 @@ pub(crate) struct TableLink {
     kind: TableKind,
     stored: AtomicBool,
     sends_old: AtomicBool,
+    /// Whether its own store keeps versions; unset while its parents say it (D-130).
+    versioned: OnceLock<bool>,
 }
 
 impl TableLink {
     /// A table that has a store from the start (`stored`) or not.
     pub fn new(kind: TableKind, stored: bool) -> Arc<Self> {
-        Arc::new(Self { kind, stored: AtomicBool::new(stored), sends_old: AtomicBool::new(false) })
+        Arc::new(Self {
+            kind,
+            stored: AtomicBool::new(stored),
+            sends_old: AtomicBool::new(false),
+            versioned: OnceLock::new(),
+        })
     }
 
     /// True when the table has a store.
@@ -40,6 +47,21 @@ impl TableLink {
     /// True when changes carry the old value.
     pub fn sends_old(&self) -> bool {
         self.sends_old.load(Relaxed)
+    }
+
+    /// Its rows are kept with versions, or without them.
+    pub fn set_versioned(&self, versioned: bool) {
+        // A table has one store, so nobody says it twice.
+        let _ = self.versioned.set(versioned);
+    }
+
+    /// True when changes may be out of order, and say so (D-130).
+    pub fn is_versioned(&self) -> bool {
+        match (self.versioned.get(), &self.kind) {
+            (Some(versioned), _) => *versioned,
+            (None, TableKind::Derived(parent)) => parent.is_versioned(),
+            (None, _) => false,
+        }
     }
 
     /// Old values come anyway.

@@ -76,9 +76,11 @@ impl Build {
     }
 
     pub fn materialized<K: Cell, V: Cell>(&self, store: Option<&Json>, kt: &Kind, vt: &Kind) -> Materialized<K, V> {
-        let mut m = match store.and_then(|s| field(s, "name")) {
-            Some(name) => Materialized::as_store(name),
-            None => Materialized::default(),
+        let history = store.and_then(|s| millis(s.get("versioned")?, "history_ms"));
+        let mut m = match (store.and_then(|s| field(s, "name")), history) {
+            (Some(name), Some(history)) => Materialized::as_versioned(name, history),
+            (Some(name), None) => Materialized::as_store(name),
+            (None, _) => Materialized::default(),
         };
         if let Some(serde) = K::serde(kt) {
             m = m.with_key_serde(serde);

@@ -143,6 +143,7 @@ pub fn reduce(name: &str, a: Opt, b: Opt) -> Opt {
     let (op, arg) = split(name);
     match op {
         "concat" => joined(&a, ",", &b),
+        "concat_minus" => joined(&a, "-", &b),
         "first" => a,
         "last" => b,
         "sum" => like(num(&a).wrapping_add(num(&b)), &a),
@@ -175,8 +176,11 @@ pub fn aggregate(name: &str, k: &Opt, v: &Opt, g: Opt) -> Opt {
     let (op, arg) = split(name);
     match op {
         "list" => joined(&g, "+", v),
+        "list_sub" => joined(&g, "-", v),
         "klist" => Some(Val::Text(format!("{}+{}:{}", text(&g), text(k), text(v)))),
         "sum" => like(num(&g).wrapping_add(num(v)), &g),
+        "sub" => like(num(&g).wrapping_sub(num(v)), &g),
+        "uncount" => like(num(&g).wrapping_sub(1), &g),
         "count" => like(num(&g).wrapping_add(1), &g),
         "last" => v.clone(),
         "keep" => g,

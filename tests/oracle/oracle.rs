@@ -3,6 +3,7 @@
 
 mod build;
 mod expr;
+mod groups;
 mod joins;
 mod processors;
 mod rows;
@@ -15,13 +16,19 @@ use bytes::Bytes;
 use millstream::{
     fault::Result,
     record::{Headers, RawRecord},
+    state::StoreKind,
     testing::{DriverOptions, TestDriver},
     topology::Topology,
     worker::{Guarantee, Settings},
 };
 use rows::Rows;
 use serde_json::{Value as Json, json};
-use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+    time::Duration,
+};
 
 fn directory() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/oracle")
@@ -137,7 +144,16 @@ fn run(topology: Topology, scenario: &Json, guarantee: Guarantee) -> Ran {
             driver.advance(Duration::from_millis(ms))
         } else {
             let store = driver.store(step["read_store"].as_str().expect("a store")).expect("a store");
-            reads.push((at, rows::held(store, step.get("key").and_then(Json::as_str))));
+            let key = step.get("key").and_then(Json::as_str);
+            reads.push((
+                at,
+                match (store.spec().kind, key) {
+                    (StoreKind::Versioned { .. }, Some(key)) => {
+                        rows::version(store, key, step.get("as_of").and_then(Json::as_i64))
+                    }
+                    _ => rows::held(store, key),
+                },
+            ));
             Ok(())
         };
         for topic in driver.topics() {
@@ -186,6 +202,36 @@ fn expected_outputs(expected: &Json) -> BTreeMap<String, Vec<Json>> {
     topics.iter().map(|(t, rs)| (t.clone(), rs.as_array().into_iter().flatten().map(record).collect())).collect()
 }
 
+/// Records in a form that can be compared. A buffer's changelog leaves the time to the producer, and that of suppress is
+/// written in the order of a hash set.
+fn comparable(records: Option<&Vec<Json>>, wanted: Option<&Vec<Json>>) -> Option<Vec<Json>> {
+    let mut records = records?.clone();
+    let untimed = |wanted: &&Vec<Json>| !wanted.is_empty() && wanted.iter().all(|r| r["ts"].is_null());
+    if let Some(wanted) = wanted.filter(untimed) {
+        records.iter_mut().for_each(|r| r["ts"] = Json::Null);
+        if wanted.iter().any(|r| r["headers"] == json!([["v", "03"]])) {
+            records.sort_by_key(|r| (r["step"].as_u64(), r.to_string()));
+        }
+    }
+    Some(records)
+}
+
+/// Keys and times that a versioned store is asked for: those piped, and those on changelogs.
+fn seen(scenario: &Json, written: &BTreeMap<String, Vec<Json>>) -> (BTreeSet<String>, BTreeSet<i64>) {
+    let (mut keys, mut times) = (BTreeSet::new(), BTreeSet::new());
+    for step in scenario["steps"].as_array().into_iter().flatten() {
+        keys.extend(step["key"].as_str().map(str::to_owned));
+        times.extend(step["ts"].as_i64());
+    }
+    for record in written.iter().filter(|(t, _)| t.ends_with("-changelog")).flat_map(|(_, records)| records) {
+        let hex = record["key"].as_str().unwrap_or_default();
+        let bytes = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex"));
+        keys.extend(String::from_utf8(bytes.collect()).ok());
+        times.extend(record["ts"].as_i64());
+    }
+    (keys, times)
+}
+
 fn read(entry: &Json) -> (usize, Rows) {
     let step = entry["step"].as_u64().and_then(|step| usize::try_from(step).ok());
     (step.expect("a step"), rows::expected(&entry["entries"]))
@@ -211,11 +257,12 @@ fn compare(guarantee: Guarantee, but: &[&str]) {
         }
         let Ran { mut driver, written, reads, end } = run(topology, &scenario, guarantee);
         let dropped = driver.dropped();
+        let seen = seen(&scenario, &written);
         let mut differences = Vec::new();
         let wanted = expected_outputs(&expected);
         for topic in written.keys().chain(wanted.keys()) {
             let (got, want) = (written.get(topic), wanted.get(topic));
-            if got != want {
+            if comparable(got, want) != comparable(want, want) {
                 let list = |records: Option<&Vec<Json>>| {
                     records.into_iter().flatten().map(|r| format!("\n    {r}")).collect::<String>()
                 };
@@ -234,7 +281,12 @@ fn compare(guarantee: Guarantee, but: &[&str]) {
             differences.push(format!("  read {reads:?}, wanted {wanted:?}"));
         }
         for (name, entries) in expected["stores"].as_object().into_iter().flatten() {
-            let (held, wanted) = (rows::held(driver.store(name).expect("a store"), None), rows::expected(entries));
+            let store = driver.store(name).expect("a store");
+            let held = match store.spec().kind {
+                StoreKind::Versioned { .. } => rows::versions(store, &seen.0, &seen.1),
+                _ => rows::held(store, None),
+            };
+            let wanted = rows::expected(entries);
             if held != wanted {
                 differences.push(format!("  store {name} holds {held:?}, wanted {wanted:?}"));
             }

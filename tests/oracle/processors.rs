@@ -8,7 +8,9 @@ use crate::{
 };
 use millstream::{
     fault::Result,
-    operator::{Processor, ProcessorContext, Punctuation, ScheduleId},
+    operator::{
+        FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, Processor, ProcessorContext, Punctuation, ScheduleId,
+    },
     record::{Headers, Record, Timestamp},
     topology::{KStream, StoreBuilder},
 };
@@ -36,14 +38,7 @@ pub fn process(h: &KStream<Val, Val>, node: &Json, build: &Build, kt: &Kind, vt:
     let counts = what == "punctuate_count";
     if !store.is_empty() {
         let value = if counts { Kind::Long } else { Kind::Text };
-        let mut spec = StoreBuilder::key_value(&*store, Kind::Text.serde(), value.serde());
-        if field(node, "store_type") == Some("in_memory") {
-            spec = spec.in_memory();
-        }
-        if node.get("logging") == Some(&Json::Bool(false)) {
-            spec = spec.with_logging_disabled();
-        }
-        build.builder.add_state_store(spec);
+        build.builder.add_state_store(builder(node, &store, &value));
     }
     let number = |name: &str| node.get(name).and_then(Json::as_i64).unwrap_or(0);
     let text = |name: &str| field(node, name).unwrap_or_default().to_owned();
@@ -69,6 +64,42 @@ pub fn process(h: &KStream<Val, Val>, node: &Json, build: &Build, kt: &Kind, vt:
         shift_ms,
     };
     stream(h.process(supplier, &stores), kt, &vt)
+}
+
+/// `last_seen`: the value before, and this one.
+struct LastSeen(String);
+
+/// Adds a processor that keeps the key, and its store.
+pub fn process_values(h: &KStream<Val, Val>, node: &Json, build: &Build, kt: &Kind) -> Rc<dyn Handle> {
+    let store = field(node, "store_name").expect("a store").to_owned();
+    build.builder.add_state_store(builder(node, &store, &Kind::Text));
+    let name = store.clone();
+    stream(h.process_values(move || LastSeen(name.clone()), &[&store]), kt, &Kind::Text)
+}
+
+impl FixedKeyProcessor<Val, Val, Val> for LastSeen {
+    fn process(&mut self, cx: &mut FixedKeyContext<'_, Val, Val>, record: FixedKeyRecord<'_, Val, Val>) -> Result<()> {
+        let Some(key) = record.key().map(|k| Val::Text(k.text())) else { return Ok(()) };
+        let mut store = cx.store::<Val, Val>(&self.0)?;
+        let change = Val::Text(format!("{}>{}", text(store.get(&key)?.as_ref()), text(record.value())));
+        match record.value() {
+            Some(value) => store.put(&key, &Val::Text(value.text()))?,
+            None => drop(store.delete(&key)?),
+        }
+        cx.forward(record.with_value(Some(&change)))
+    }
+}
+
+/// The store that a processor's node describes.
+fn builder(node: &Json, store: &str, value: &Kind) -> StoreBuilder<Val, Val> {
+    let mut spec = StoreBuilder::key_value(store, Kind::Text.serde(), value.serde());
+    if field(node, "store_type") == Some("in_memory") {
+        spec = spec.in_memory();
+    }
+    if node.get("logging") == Some(&Json::Bool(false)) {
+        spec = spec.with_logging_disabled();
+    }
+    spec
 }
 
 fn text(value: Option<&Val>) -> String {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use millstream::{record::Timestamp, state::Store};
 use serde_json::Value as Json;
-use std::ops::ControlFlow;
+use std::{collections::BTreeSet, ops::ControlFlow};
 
 /// Row id, value and, where the store shows it, the time of a row.
 pub type Rows = Vec<(Vec<u8>, Vec<u8>, Option<Timestamp>)>;
@@ -25,6 +25,25 @@ pub fn expected(entries: &Json) -> Rows {
     };
     let mut rows: Rows = entries.as_array().into_iter().flatten().map(row).collect();
     rows.sort();
+    rows
+}
+
+/// The row of one key of a versioned store, as of a time.
+pub fn version(store: &mut Store, key: &str, as_of: Option<Timestamp>) -> Rows {
+    let found = store.get_version(key.as_bytes(), as_of).expect("a store that can be read");
+    found.into_iter().map(|v| (key.as_bytes().to_vec(), v.value.to_vec(), Some(v.timestamp))).collect()
+}
+
+/// The versions that a versioned store gives when it is asked for each key at each time.
+pub fn versions(store: &mut Store, keys: &BTreeSet<String>, times: &BTreeSet<Timestamp>) -> Rows {
+    let mut rows = Rows::new();
+    for key in keys {
+        for time in times.range(0..) {
+            rows.extend(version(store, key, Some(*time)));
+        }
+    }
+    rows.sort();
+    rows.dedup();
     rows
 }
 

@@ -3,7 +3,8 @@
 use crate::{
     build::{Build, Handle, field, own},
     expr, joins,
-    processors::process,
+    processors::{process, process_values},
+    tables::Table,
     value::{Cell, Kind, Val},
     windows::{Group, grouped},
 };
@@ -123,6 +124,14 @@ impl<K: Cell, V: Cell> Handle for Stream<K, V> {
                 let g = grouped(node, Some(kind.serde()), V::serde(vt));
                 let select = move |k: Option<&K>, v: Option<&V>| expr::eval(&key, &own(k), &own(v));
                 Rc::new(Group { h: self.h.group_by_with(select, g), kt: kind, vt: vt.clone() })
+            }
+            "to_table" => {
+                let store = build.materialized(node.get("store"), kt, vt);
+                Rc::new(Table { h: h.to_table_with(store), kt: kt.clone(), vt: vt.clone() })
+            }
+            "process_values" => {
+                let h: &KStream<Val, Val> = (&h as &dyn Any).downcast_ref().expect("plain keys and values");
+                process_values(h, node, build, kt)
             }
             "join" | "left_join" => joins::stream_join(&h, node, build, kt, vt),
             "process" => {

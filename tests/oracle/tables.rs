@@ -2,7 +2,7 @@
 
 use crate::{
     build::{Build, Handle, field},
-    expr, joins,
+    expr, groups, joins,
     streams::{select_key, stream},
     value::{Cell, Kind},
 };
@@ -55,6 +55,7 @@ impl<K: Cell, V: Cell> Handle for Table<K, V> {
                 Some(key) => select_key(&h.to_stream(), key.clone(), &kt, &vt),
                 None => stream(h.to_stream(), &kt, &vt),
             },
+            "group_by" => groups::group_by(&h, node, &kt, &vt),
             "join" | "left_join" | "outer_join" => joins::table_join(&h, node, build, &kt),
             other => panic!("a table has no {other}"),
         };

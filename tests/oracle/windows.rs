@@ -47,7 +47,7 @@ fn windows(node: &Json) -> TimeWindows {
     millis(node, "advance_ms").map_or(windows, |advance| windows.advance_by(advance))
 }
 
-fn initial(node: &Json) -> Val {
+pub fn initial(node: &Json) -> Val {
     let long = field(node, "value_type") == Some("long");
     let init = field(node, "init").unwrap_or(if long { "0" } else { "" });
     if long { Val::Long(init.parse().expect("a number")) } else { Val::Text(init.into()) }

@@ -1,9 +1,11 @@
 //! Typed views over a store, as user processors see it. A view lasts for one piece of work; the rows stay in the store.
 
 mod key_value;
+mod versioned;
 mod window;
 
 pub use key_value::KeyValueStore;
+pub use versioned::{VersionedKeyValueStore, VersionedRecord};
 pub use window::WindowStore;
 
 use super::{Row, Store};

@@ -19,6 +19,7 @@ pub struct Materialized<K, V> {
     pub(crate) changelog_config: BTreeMap<String, String>,
     pub(crate) retention_ms: Option<i64>,
     pub(crate) persistent: bool,
+    pub(crate) history_ms: Option<i64>,
 }
 
 impl<K, V> Default for Materialized<K, V> {
@@ -32,6 +33,7 @@ impl<K, V> Default for Materialized<K, V> {
             changelog_config: BTreeMap::new(),
             retention_ms: None,
             persistent: true,
+            history_ms: None,
         }
     }
 }
@@ -40,6 +42,22 @@ impl<K, V> Materialized<K, V> {
     /// In a store of this name; its changelog is `APPLICATION-NAME-changelog`.
     pub fn as_store(name: impl Into<String>) -> Self {
         Self { name: Some(name.into()), ..Self::default() }
+    }
+
+    /// In a store of this name that keeps versions for `history` of stream time (P-33), so that joins find the row as it
+    /// was at a record's time (D-94) and rows that come out of order are put in their place (D-130). It has no cache.
+    ///
+    /// ```
+    /// use millstream::topology::{Consumed, Materialized, StreamsBuilder};
+    /// use std::time::Duration;
+    /// let builder = StreamsBuilder::new();
+    /// let prices = Materialized::as_versioned("prices", Duration::from_secs(3600));
+    /// builder.table_with::<String, i64>("prices", Consumed::default(), prices);
+    /// # builder.build().unwrap();
+    /// ```
+    pub fn as_versioned(name: impl Into<String>, history: Duration) -> Self {
+        let history_ms = Some(i64::try_from(history.as_millis()).unwrap_or(i64::MAX));
+        Self { history_ms, cached: false, ..Self::as_store(name) }
     }
 
     /// In a store with a generated name and these serdes.

@@ -1,0 +1,196 @@
+//! What every processor of a user may ask of its task, whatever it forwards.
+
+use super::{Context, Punctuation, ScheduleId};
+use crate::{
+    codec::Serde,
+    fault::{Fault, Result},
+    record::{SourceContext, StoreIx, TaskId, Timestamp},
+    state::{KeyValueStore, Store, VersionedKeyValueStore, WindowStore},
+};
+use std::{any::Any, collections::BTreeMap, sync::Arc, time::Duration};
+
+/// The serdes of a store, for the processors that are connected to it.
+pub(crate) struct StoreTypes<K, V> {
+    pub key: Serde<K>,
+    pub value: Serde<V>,
+}
+
+/// A store that a processor is connected to: its place, and its [`StoreTypes`].
+pub(crate) type Connected = (StoreIx, Arc<dyn Any + Send + Sync>);
+
+/// The node of a processor, and its stores.
+pub(crate) struct Place {
+    pub name: Arc<str>,
+    pub node: usize,
+    pub stores: BTreeMap<Arc<str>, Connected>,
+}
+
+impl Place {
+    /// A failure that doesn't say where it was happened here.
+    pub fn blame<T>(&self, result: Result<T>) -> Result<T> {
+        result.map_err(
+            |fault| {
+                if fault.place().is_empty() { fault.at(format!("processor {}", self.name)) } else { fault }
+            },
+        )
+    }
+
+    fn fault(&self, what: String) -> Fault {
+        Fault::stop(what).at(format!("processor {}", self.name))
+    }
+}
+
+/// What a processor may ask of its task besides forwarding: its stores, schedules, times, and where the record in hand
+/// came from.
+pub struct ProcessingContext<'a> {
+    pub(super) cx: &'a mut dyn Context,
+    place: &'a Place,
+    timestamp: Timestamp,
+}
+
+impl<'a> ProcessingContext<'a> {
+    pub(crate) fn new(cx: &'a mut dyn Context, place: &'a Place, timestamp: Timestamp) -> Self {
+        Self { cx, place, timestamp }
+    }
+
+    fn connected(&self, name: &str) -> Result<&'a Connected> {
+        self.place.stores.get(name).ok_or_else(|| {
+            self.place.fault(format!("store `{name}` is not connected")).hint("name it where the processor is added")
+        })
+    }
+
+    fn typed<K: 'static, V: 'static>(&self, name: &str) -> Result<(StoreIx, &'a StoreTypes<K, V>)> {
+        let (store, types) = self.connected(name)?;
+        let types = types.downcast_ref::<StoreTypes<K, V>>().ok_or_else(|| {
+            let (key, value) = (std::any::type_name::<K>(), std::any::type_name::<V>());
+            let fault = self.place.fault(format!("store `{name}` does not hold `{key}` and `{value}`"));
+            fault.hint("ask for the types that it was added with")
+        })?;
+        Ok((*store, types))
+    }
+
+    /// A key-value store that this processor is connected to. Writes have the time of the record in hand, or of the
+    /// punctuation.
+    ///
+    /// # Errors
+    /// When it isn't connected, holds other types, or is of another kind.
+    pub fn store<K: 'static, V: 'static>(&mut self, name: &str) -> Result<KeyValueStore<'_, K, V>> {
+        let (store, types) = self.typed(name)?;
+        KeyValueStore::new(self.cx.store(store), &types.key, &types.value, self.timestamp)
+    }
+
+    /// A window store that this processor is connected to.
+    ///
+    /// # Errors
+    /// As [`ProcessingContext::store`].
+    pub fn window_store<K: 'static, V: 'static>(&mut self, name: &str) -> Result<WindowStore<'_, K, V>> {
+        let (store, types) = self.typed(name)?;
+        WindowStore::new(self.cx.store(store), &types.key, &types.value)
+    }
+
+    /// A versioned store that this processor is connected to.
+    ///
+    /// # Errors
+    /// As [`ProcessingContext::store`].
+    pub fn versioned_store<K: 'static, V: 'static>(&mut self, name: &str) -> Result<VersionedKeyValueStore<'_, K, V>> {
+        let (store, types) = self.typed(name)?;
+        VersionedKeyValueStore::new(self.cx.store(store), &types.key, &types.value)
+    }
+
+    /// The rows of a store as bytes: the ground for a store of your own, which is a type that reads and writes rows in
+    /// its own format. Whatever it is, its rows are logged, committed and restored as those of all other stores.
+    ///
+    /// ```
+    /// use millstream::{fault::Result, operator::ProcessingContext};
+    ///
+    /// /// A stack of texts: row 0, row 1, ...
+    /// struct Stack<'s>(&'s mut millstream::state::Store);
+    ///
+    /// impl Stack<'_> {
+    ///     fn push(&mut self, at: u32, text: &str) -> Result<()> {
+    ///         self.0.put(at.to_be_bytes().to_vec().into(), Some(text.to_owned().into()), 0).map(drop)
+    ///     }
+    /// }
+    ///
+    /// fn remember(cx: &mut ProcessingContext<'_>) -> Result<()> {
+    ///     Stack(cx.rows("stack")?).push(0, "first")
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// When it isn't connected.
+    pub fn rows(&mut self, name: &str) -> Result<&mut Store> {
+        let (store, _) = self.connected(name)?;
+        Ok(self.cx.store(*store))
+    }
+
+    /// Starts a schedule: stream time is due at once and then at multiples of the interval (P-21), the wall clock
+    /// after the first interval (P-22). The processor's `punctuate` gets the returned id.
+    ///
+    /// # Errors
+    /// When the interval is shorter than a millisecond.
+    pub fn schedule(&mut self, interval: Duration, kind: Punctuation) -> Result<ScheduleId> {
+        let interval_ms = self.interval_ms(interval)?;
+        Ok(self.cx.schedule(self.place.node, interval_ms, kind))
+    }
+
+    /// Starts a schedule that is due at `start` (milliseconds since 1970) and each interval after it. What has passed is
+    /// left out (P-27): so an hourly schedule fires at full hours, whenever the task starts.
+    ///
+    /// # Errors
+    /// As [`ProcessingContext::schedule`], and when `start` is negative.
+    pub fn schedule_from(&mut self, start: Timestamp, interval: Duration, kind: Punctuation) -> Result<ScheduleId> {
+        let interval_ms = self.interval_ms(interval)?;
+        if start < 0 {
+            return Err(self.place.fault(format!("a schedule can't start at {start}, before 1970")));
+        }
+        Ok(self.cx.schedule_from(self.place.node, start, interval_ms, kind))
+    }
+
+    fn interval_ms(&self, interval: Duration) -> Result<i64> {
+        match i64::try_from(interval.as_millis()).unwrap_or(i64::MAX) {
+            0 => Err(self.place.fault("a schedule's interval is shorter than a millisecond".into())),
+            interval_ms => Ok(interval_ms),
+        }
+    }
+
+    /// Ends a schedule.
+    pub fn cancel(&mut self, schedule: ScheduleId) {
+        self.cx.cancel(self.place.node, schedule);
+    }
+
+    /// Asks for a commit soon.
+    pub fn commit(&mut self) {
+        self.cx.request_commit();
+    }
+
+    /// Greatest timestamp of any record of this task, -1 before the first.
+    pub fn stream_time(&self) -> Timestamp {
+        self.cx.stream_time()
+    }
+
+    /// The wall clock in milliseconds.
+    pub fn system_time(&self) -> Timestamp {
+        self.cx.now()
+    }
+
+    /// Topic, partition and offset of the input record; absent in punctuation.
+    pub fn record_metadata(&self) -> Option<&SourceContext> {
+        self.cx.source()
+    }
+
+    /// Id of the task.
+    pub fn task_id(&self) -> TaskId {
+        self.cx.task()
+    }
+
+    /// Name of the application.
+    pub fn application_id(&self) -> &str {
+        self.cx.application_id()
+    }
+
+    /// Name of the processor's node.
+    pub fn node_name(&self) -> &str {
+        &self.place.name
+    }
+}
