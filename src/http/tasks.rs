@@ -33,6 +33,7 @@ fn task(t: &TaskSnapshot) -> Value {
         "state": t.state,
         "processed": t.counters.processed,
         "lag": t.lag,
+        "queued_bytes": t.queued_bytes,
         "stream_time": t.stream_time,
         "restore_remaining": t.restore_remaining,
         "committed": committed,

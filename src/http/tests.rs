@@ -21,6 +21,7 @@ fn snapshot(state: &'static str) -> Snapshot {
         committed: vec![(TopicPartition::new("in", 3), Some(42))],
         counters: Default::default(),
         lag: 5,
+        queued_bytes: 640,
         stream_time: 1_000,
         restore_remaining: 0,
         restored: 0,
@@ -73,6 +74,7 @@ fn pages_follow_the_board() {
     assert_eq!(get(address, "/topology").1, "Topologies:\n");
     let tasks: serde_json::Value = serde_json::from_str(&get(address, "/tasks").1).unwrap();
     assert_eq!(tasks["threads"][0]["tasks"][0]["task"], "0_3");
+    assert_eq!(tasks["threads"][0]["tasks"][0]["queued_bytes"], 640);
     assert_eq!(get(address, "/nowhere").0, 404);
     let (status, metrics) = get(address, "/metrics");
     assert_eq!(status, 200);

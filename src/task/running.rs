@@ -375,6 +375,11 @@ impl Task {
         self.live.as_ref().map_or(0, |live| live.queues.iter().map(Queue::lag).sum())
     }
 
+    /// Bytes of the records that wait, over all source partitions.
+    pub fn queued_bytes(&self) -> usize {
+        self.live.as_ref().map_or(0, |live| live.queues.iter().map(Queue::bytes).sum())
+    }
+
     /// Greatest timestamp processed, -1 before the first.
     pub fn stream_time(&self) -> Timestamp {
         self.live.as_ref().map_or(NO_TIMESTAMP, |live| live.stream_time)

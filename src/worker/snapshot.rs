@@ -21,6 +21,8 @@ pub struct TaskSnapshot {
     pub counters: Counters,
     /// Records that wait or are known to come.
     pub lag: i64,
+    /// Bytes of the records that wait in the queues of its partitions.
+    pub queued_bytes: usize,
     /// Greatest timestamp processed, -1 before the first.
     pub stream_time: Timestamp,
     /// Changelog offsets still to restore.
@@ -99,6 +101,7 @@ impl Worker {
                 committed: task.committed.iter().map(|c| (c.partition.clone(), c.offset)).collect(),
                 counters: task.counters.clone(),
                 lag: task.lag(),
+                queued_bytes: task.queued_bytes(),
                 stream_time: task.stream_time(),
                 restore_remaining: task.replica.remaining(),
                 restored: task.replica.slots.iter().map(|s| s.restored).sum(),

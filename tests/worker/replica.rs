@@ -2,6 +2,8 @@
 
 use std::{
     fs::File,
+    io::{Read, Write},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -11,6 +13,7 @@ use std::{
 /// How to run a topology.
 #[derive(Clone)]
 pub struct Launch {
+    program: &'static str,
     pub topology: &'static str,
     pub settings: Vec<(String, String)>,
     pub flags: Vec<&'static str>,
@@ -29,7 +32,14 @@ impl Launch {
             ("replication.factor", "1"),
         ];
         let settings = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Self { topology, settings, flags: Vec::new(), directory: directory.to_owned() }
+        let program = env!("CARGO_BIN_EXE_millstream");
+        Self { program, topology, settings, flags: Vec::new(), directory: directory.to_owned() }
+    }
+
+    /// The same for a topology that only tests have.
+    pub fn of_tests(mut self) -> Self {
+        self.program = env!("CARGO_BIN_EXE_test-worker");
+        self
     }
 
     /// The same with another setting.
@@ -53,7 +63,7 @@ impl Launch {
     pub fn start(&self, number: usize) -> Replica {
         let home = self.home(number);
         std::fs::create_dir_all(&home).expect("a directory");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
+        let mut command = Command::new(self.program);
         command.arg("run").arg(self.topology).args(&self.flags);
         command.arg("--set").arg(format!("state.dir={}", home.join("state").display()));
         for (key, value) in &self.settings {
@@ -99,6 +109,31 @@ impl Replica {
     /// True while it runs.
     pub fn alive(&mut self) -> bool {
         self.child.try_wait().expect("a child of ours").is_none()
+    }
+
+    /// A page that it serves, once it serves (with the setting `http.listen=127.0.0.1:0`).
+    pub fn page(&self, path: &str) -> Option<String> {
+        let log = std::fs::read_to_string(&self.log).ok()?;
+        let line = log.lines().rfind(|l| l.contains("serving /metrics"))?;
+        let address = line.split("address=").nth(1)?.split_whitespace().next()?;
+        let mut stream = TcpStream::connect(address).ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer.split_once("\r\n\r\n")?.1.to_owned())
+    }
+
+    /// The tasks of its first stream thread as `/tasks` shows them.
+    pub fn tasks(&self) -> Vec<serde_json::Value> {
+        let page = self.page("/tasks").and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
+        page.and_then(|page| page["threads"][0]["tasks"].as_array().cloned()).unwrap_or_default()
+    }
+
+    /// The most memory that it had resident so far, in bytes; 0 once it has ended.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+        line.and_then(|l| l.trim().strip_suffix(" kB")?.parse::<u64>().ok()).map_or(0, |kb| kb * 1024)
     }
 
     /// kill -9.

@@ -6,6 +6,7 @@
 
 mod broker;
 mod interop;
+mod join;
 mod replica;
 
 use broker::Broker;
