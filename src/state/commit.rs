@@ -116,12 +116,17 @@ impl Store {
             self.restore_version(key, value, timestamp);
             return Ok(());
         }
-        let row = self.spec.kind.row_of(key).map_err(|fault| self.blame(fault.with_remedy(Remedy::Stop)))?;
+        let kind = self.spec.kind;
+        let row = kind.row_of(key).map_err(|fault| self.blame(fault.with_remedy(Remedy::Stop)))?;
+        if value.is_none() && self.is_join() {
+            // Nothing to delete, since each row has an id of its own; a null record did not move time either.
+            return Ok(());
+        }
         let time = self.time_of(&row, timestamp)?;
         self.advance_stream_time(time);
         let cut = self.floor_at(self.committed_stream_time);
         if !is_below(&row, cut) {
-            let value = value.map(|value| Bytes::copy_from_slice(value));
+            let value = value.map(|value| kind.restored_value(value));
             if let Some((index, version)) = self.index_of(&row, value.is_some(), timestamp) {
                 self.write(index, version);
             }

@@ -3,6 +3,7 @@
 mod backend;
 mod commit;
 mod flaw;
+mod join_rows;
 mod keys;
 mod memory;
 mod merge;
@@ -29,6 +30,7 @@ mod tests;
 
 pub use backend::{Backend, Batch, Saved};
 pub use flaw::Flaw;
+pub use join_rows::{join_value, split_join_value};
 pub use keys::{split_window_row, window_row};
 pub use memory::MemoryBackend;
 #[cfg(feature = "rocksdb")]

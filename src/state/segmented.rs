@@ -9,12 +9,12 @@ use crate::{codec::malformed, fault::Result, record::Timestamp};
 use bytes::Bytes;
 use std::ops::ControlFlow;
 
-const TIME_BYTES: usize = 8;
+pub(super) const TIME_BYTES: usize = 8;
 /// Segment start and the byte that tells rows from their index.
-const HEAD_BYTES: usize = TIME_BYTES + 1;
-const SEQUENCE_BYTES: usize = 4;
+pub(super) const HEAD_BYTES: usize = TIME_BYTES + 1;
+pub(super) const SEQUENCE_BYTES: usize = 4;
 /// After the segment start: a row.
-const ROW: u8 = 0;
+pub(super) const ROW: u8 = 0;
 /// After the segment start: an entry of the index by time.
 const INDEX: u8 = 1;
 /// Segments that a retention is cut into, at most.
@@ -32,6 +32,8 @@ pub enum Moments {
     },
     /// Two: end and start of a session, both included (D-47).
     Session,
+    /// One, the record's own, and a sequence number: a join keeps all records of one key and time (D-82).
+    Join,
 }
 
 impl Moments {
@@ -39,12 +41,13 @@ impl Moments {
         match self {
             Self::Window { .. } => TIME_BYTES,
             Self::Session => 2 * TIME_BYTES,
+            Self::Join => TIME_BYTES + SEQUENCE_BYTES,
         }
     }
 }
 
 /// Rows by segment, key and time: `{segment start i64}{0}{key}{start i64}` for windows, `{segment start}{0}{key}{end
-/// i64}{start i64}` for sessions. The time that a row expires by is a window's start, a session's end.
+/// i64}{start i64}` for sessions, `{segment start}{0}{key}{time i64}{sequence i32}` for the records of a join. The time that a row expires by is a window's start, a session's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segmented {
     /// Windows or sessions.
@@ -60,7 +63,7 @@ pub struct Segmented {
     pub kept_ms: i64,
 }
 
-fn time_at(row: &[u8], at: usize) -> Option<Timestamp> {
+pub(super) fn time_at(row: &[u8], at: usize) -> Option<Timestamp> {
     Some(Timestamp::from_be_bytes(*row.get(at..)?.first_chunk()?))
 }
 
@@ -88,7 +91,7 @@ impl Segmented {
         Self { kept_ms: kafka_segment_ms(self.retention_ms), ..self }
     }
 
-    fn segment_of(&self, moment: Timestamp) -> Timestamp {
+    pub(super) fn segment_of(&self, moment: Timestamp) -> Timestamp {
         moment.div_euclid(self.segment_ms) * self.segment_ms
     }
 
@@ -118,6 +121,7 @@ impl Segmented {
                 (start, start.saturating_add(size_ms))
             }
             Moments::Session => (time_at(row, times + TIME_BYTES)?, time_at(row, times)?),
+            Moments::Join => (time_at(row, times)?, time_at(row, times)?),
         };
         Some((&row[HEAD_BYTES..times], start, end))
     }
@@ -145,7 +149,7 @@ impl Segmented {
     /// The changelog key of a row: `{key}{start}{sequence i32 = 0}`, for a session `{key}{end}{start}` (D-166).
     pub(super) fn changelog_key(&self, row: &Bytes) -> Bytes {
         match self.moments {
-            Moments::Session => row.slice(HEAD_BYTES..),
+            Moments::Session | Moments::Join => row.slice(HEAD_BYTES..),
             Moments::Window { .. } => [&row[HEAD_BYTES..], &[0; SEQUENCE_BYTES]].concat().into(),
         }
     }
@@ -167,6 +171,7 @@ impl Segmented {
                 let start = time_at(rest, at).filter(|start| *start >= 0).ok_or_else(bad)?;
                 self.row(&rest[..at], start, start)
             }
+            Moments::Join => self.join_row_of(changelog_key).ok_or_else(bad)?,
         };
         Ok(row)
     }
@@ -242,8 +247,12 @@ impl Store {
             let id = |moment: Timestamp, tail: &[u8]| {
                 [&segment.to_be_bytes()[..], &[ROW], key, &moment.to_be_bytes(), tail].concat()
             };
-            // Nothing sorts above the greatest start of a session but what is longer.
-            let tail: &[u8] = if segmented.moments == Moments::Session { &[u8::MAX; TIME_BYTES + 1] } else { &[0] };
+            // Nothing sorts above the greatest start of a session, or sequence number, but what is longer.
+            let tail: &[u8] = match segmented.moments {
+                Moments::Session => &[u8::MAX; TIME_BYTES + 1],
+                Moments::Join => &[u8::MAX; SEQUENCE_BYTES + 1],
+                Moments::Window { .. } => &[0],
+            };
             let mut flow = ControlFlow::Continue(());
             self.scan(&id(from, &[]), Some(&id(to, tail)), reverse, &mut |row, found| {
                 if row.len() == id_bytes {

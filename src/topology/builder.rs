@@ -1,7 +1,7 @@
 //! Where a topology begins.
 
 use super::{
-    Consumed, KStream, KTable, Materialized, StoreBuilder, Topology,
+    Consumed, KStream, KTable, Materialized, Optimization, StoreBuilder, Topology,
     assemble::{Assembly, Built},
     plan::{Logical, Plan, ProcessorPlan, SharedPlan, SourcePlan},
     stored::StoredTable,
@@ -161,10 +161,30 @@ impl StreamsBuilder {
     /// When a name is used twice or illegal, a serde is missing, a store is unknown, or a topic is read twice in ways
     /// that don't fit; the first mistake is named.
     pub fn build(&self) -> Result<Topology> {
+        self.build_optimized(&[])
+    }
+
+    /// As [`StreamsBuilder::build`], with optimisations (`topology.optimization`, R-91).
+    ///
+    /// ```
+    /// # use millstream::{operator::JoinWindows, topology::{Optimization, StreamsBuilder}};
+    /// # use std::time::Duration;
+    /// let builder = StreamsBuilder::new();
+    /// let steps = builder.stream::<String, i64>("steps");
+    /// let near = JoinWindows::of_time_difference_with_no_grace(Duration::from_secs(1));
+    /// steps.join_stream(&steps, |a, b| Some(a - b), near).to("distances");
+    /// let stores = |text: String| text.matches("-store]").count();
+    /// assert_eq!(stores(builder.build().unwrap().describe()), 4);
+    /// assert_eq!(stores(builder.build_optimized(Optimization::ALL).unwrap().describe()), 2);
+    /// ```
+    ///
+    /// # Errors
+    /// As [`StreamsBuilder::build`].
+    pub fn build_optimized(&self, optimizations: &[Optimization]) -> Result<Topology> {
         let plan = self.plan.borrow();
         match plan.errors.first() {
             Some(fault) => Err(fault.clone()),
-            None => Topology::compile(&plan),
+            None => Topology::compile(&plan, optimizations),
         }
     }
 }

@@ -9,6 +9,7 @@ mod grouped;
 mod grouped_table;
 mod java;
 mod join;
+mod optimize;
 mod options;
 mod physical;
 mod plan;
@@ -21,6 +22,7 @@ mod serdes;
 mod store_builder;
 mod stored;
 mod stream;
+mod stream_join;
 mod table;
 mod table_join;
 mod table_link;
@@ -33,7 +35,8 @@ pub use builder::{StreamsBuilder, Topics};
 pub use graph::{FlushPoint, Graph, SourceEntry};
 pub use grouped::KGroupedStream;
 pub use grouped_table::KGroupedTable;
-pub use options::{Consumed, Grouped, Joined, Materialized, Produced, Repartitioned};
+pub use optimize::Optimization;
+pub use options::{Consumed, Grouped, Joined, Materialized, Produced, Repartitioned, StreamJoined};
 pub use plan::OffsetReset;
 pub use resolve::CHANGELOG_MARGIN_MS;
 pub use resolved::{InternalTopic, Resolved, ResolvedSub, StorePlan};
@@ -43,8 +46,8 @@ pub use table::KTable;
 pub use windowed::TimeWindowedKStream;
 
 pub use crate::operator::{
-    EmitStrategy, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, Processor, ProcessorContext, Punctuation,
-    TimeWindows, ValueTransformer,
+    EmitStrategy, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, JoinWindows, Processor, ProcessorContext,
+    Punctuation, TimeWindows, ValueTransformer,
 };
 
 use crate::fault::Result;
@@ -58,8 +61,8 @@ pub struct Topology {
 }
 
 impl Topology {
-    fn compile(plan: &Plan) -> Result<Self> {
-        Ok(Self { physical: Physical::compile(plan)? })
+    fn compile(plan: &Plan, optimizations: &[Optimization]) -> Result<Self> {
+        Ok(Self { physical: Physical::compile(plan, optimizations)? })
     }
 
     /// Builds the running graph of a sub-topology.

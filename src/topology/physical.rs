@@ -1,9 +1,12 @@
 //! The nodes as they run: written in Kafka Streams' order, grouped into sub-topologies.
 
 use super::{
-    OffsetReset,
+    OffsetReset, Optimization,
     assemble::Factory,
-    plan::{Logical, LogicalNode, NodeIx, Plan, ProcessorPlan, SinkPlan, SinkTopic, SourcePlan, StoreTypes},
+    optimize,
+    plan::{
+        Logical, LogicalNode, NodeIx, Plan, ProcessorPlan, SinkPlan, SinkTopic, SourcePlan, StoreTypes, StreamJoinPlan,
+    },
 };
 use crate::{
     fault::{Fault, Result},
@@ -63,9 +66,12 @@ fn taken(what: &str, name: &str) -> Fault {
 
 impl Physical {
     /// Writes the plan's nodes in order, then groups them.
-    pub fn compile(plan: &Plan) -> Result<Self> {
+    pub fn compile(plan: &Plan, optimizations: &[Optimization]) -> Result<Self> {
         let mut nodes = plan.nodes.clone();
         let roots = merge_sources(&mut nodes, &plan.roots)?;
+        if optimizations.contains(&Optimization::SingleStoreSelfJoin) {
+            optimize::self_joins(&mut nodes);
+        }
         relax_null_keys(&nodes);
         let mut physical = Self {
             nodes: Vec::new(),
@@ -92,7 +98,7 @@ impl Physical {
                 self.processor(processor, vec![source.name.clone()])
             }
             Logical::Processor(processor) => self.processor(processor, parents),
-            Logical::Processors(parts) => {
+            Logical::Processors(parts) | Logical::StreamJoin(StreamJoinPlan { parts, .. }) => {
                 parts.iter().try_for_each(|(processor, parents)| self.processor(processor, parents.clone()))
             }
             Logical::Sink(sink) => self.sink(sink, parents),

@@ -100,6 +100,19 @@ pub(crate) struct RepartitionPlan {
     pub drop_null_keys: Arc<AtomicBool>,
 }
 
+/// A join of two streams, whose windows are nodes of their own.
+#[derive(Clone)]
+pub(crate) struct StreamJoinPlan {
+    /// Node that keeps the left stream's records.
+    pub this_window: Arc<str>,
+    /// Node that keeps the right stream's records.
+    pub other_window: NodeIx,
+    /// The join's nodes with the names of their parents.
+    pub parts: Vec<(ProcessorPlan, Vec<Arc<str>>)>,
+    /// What takes the place of all of them and of the right window when both streams are one.
+    pub self_join: ProcessorPlan,
+}
+
 /// What a logical node writes into the topology.
 #[derive(Clone)]
 pub(crate) enum Logical {
@@ -108,6 +121,7 @@ pub(crate) enum Logical {
     Processor(ProcessorPlan),
     /// Several processors of one call, each with the names of its parents. The last one is what children see.
     Processors(Vec<(ProcessorPlan, Vec<Arc<str>>)>),
+    StreamJoin(StreamJoinPlan),
     Sink(SinkPlan),
     Repartition(RepartitionPlan),
 }

@@ -36,7 +36,9 @@ fn repartition_settings() -> BTreeMap<String, String> {
 fn changelog_settings(spec: &StoreSpec) -> BTreeMap<String, String> {
     let mut config = settings(&[("cleanup.policy", "compact"), ("message.timestamp.type", "CreateTime")]);
     if let Some(retention_ms) = spec.retention_ms() {
-        config.insert("cleanup.policy".into(), "compact,delete".into());
+        // Each row of a join has a key of its own: there is nothing to compact (D-80).
+        let policy = if spec.kind.is_join() { "delete" } else { "compact,delete" };
+        config.insert("cleanup.policy".into(), policy.into());
         config.insert("retention.ms".into(), retention_ms.saturating_add(CHANGELOG_MARGIN_MS).to_string());
     }
     if let StoreKind::Versioned { history_ms } = spec.kind {

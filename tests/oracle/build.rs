@@ -6,7 +6,10 @@ use crate::{
     tables::Table,
     value::{Cell, Kind, Val},
 };
-use millstream::topology::{Consumed, Materialized, StreamsBuilder};
+use millstream::{
+    fault::Result,
+    topology::{Consumed, Materialized, Optimization, StreamsBuilder, Topology},
+};
 use serde_json::Value as Json;
 use std::{any::Any, collections::BTreeMap, rc::Rc, time::Duration};
 
@@ -35,8 +38,16 @@ pub fn millis(node: &Json, name: &str) -> Option<Duration> {
     node.get(name).and_then(Json::as_u64).map(Duration::from_millis)
 }
 
-/// Builds the topology of a scenario.
-pub fn build(scenario: &Json) -> StreamsBuilder {
+/// The topology of a scenario, or what is wrong with it.
+pub fn topology(scenario: &Json) -> Result<Topology> {
+    let optimizations = match scenario["config"].get("topology.optimization").and_then(Json::as_str) {
+        Some("all" | "single.store.self.join") => Optimization::ALL,
+        _ => &[],
+    };
+    build(scenario).build_optimized(optimizations)
+}
+
+fn build(scenario: &Json) -> StreamsBuilder {
     let cache = scenario["config"].get("statestore.cache.max.bytes").and_then(Json::as_str).unwrap_or("0");
     let mut build = Build { builder: StreamsBuilder::new(), handles: BTreeMap::new(), cached: cache != "0" };
     for node in scenario["topology"].as_array().expect("a list of nodes") {

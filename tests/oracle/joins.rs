@@ -1,15 +1,18 @@
 //! Joins.
 
 use crate::{
-    build::{Build, Handle, field, own},
+    build::{Build, Handle, field, millis, own},
     expr,
-    streams::stream,
+    streams::{Stream, stream},
     tables::Table,
     value::{Cell, Kind, Val},
 };
-use millstream::topology::{Joined, KStream, KTable};
+use millstream::{
+    operator::JoinWindows,
+    topology::{Joined, KStream, KTable, StreamJoined},
+};
 use serde_json::Value as Json;
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
 /// A join whose left side is a stream; the right side decides which.
 pub fn stream_join<K: Cell, V: Cell>(
@@ -21,6 +24,12 @@ pub fn stream_join<K: Cell, V: Cell>(
 ) -> Rc<dyn Handle> {
     let other = build.handles[field(node, "right").expect("a right side")].clone();
     let left = field(node, "op") == Some("left_join");
+    if let Some(other) = other.any().downcast_ref::<Stream<K, Val>>() {
+        return with_stream(h, &other.h, node, kt, [vt, &other.vt]);
+    }
+    if let Some(other) = other.any().downcast_ref::<Stream<K, i64>>() {
+        return with_stream(h, &other.h, node, kt, [vt, &other.vt]);
+    }
     if let Some(table) = other.any().downcast_ref::<Table<K, Val>>() {
         with_table(h, &table.h, node, kt, vt, left)
     } else {
@@ -85,4 +94,39 @@ fn with_equal_keys<K: Cell, V: Cell, VO: Cell>(
         (_, Some(store)) => h.outer_join_with(other, pair, store),
     };
     Rc::new(Table { h, kt: kt.clone(), vt: Kind::Text })
+}
+
+fn with_stream<K: Cell, V: Cell, VO: Cell>(
+    h: &KStream<K, V>,
+    other: &KStream<K, VO>,
+    node: &Json,
+    kt: &Kind,
+    vts: [&Kind; 2],
+) -> Rc<dyn Handle> {
+    let ms = |name: &str| node.get(name).and_then(Json::as_i64);
+    let before = ms("before_ms").expect("a window");
+    let grace = millis(node, "grace_ms").unwrap_or_default();
+    let windows = JoinWindows::of_time_difference_and_grace(Duration::ZERO, grace)
+        .between_ms(before, ms("after_ms").unwrap_or(before));
+    let mut joined = StreamJoined::default();
+    joined = K::serde(kt).into_iter().fold(joined, StreamJoined::key_serde);
+    joined = V::serde(vts[0]).into_iter().fold(joined, StreamJoined::value_serde);
+    joined = VO::serde(vts[1]).into_iter().fold(joined, StreamJoined::other_value_serde);
+    if let Some(name) = field(node, "name") {
+        joined = joined.name(name);
+    }
+    if let Some(name) = field(node, "store_name") {
+        joined = joined.store_name(name);
+    }
+    if node.get("logging") == Some(&Json::Bool(false)) {
+        joined = joined.with_logging_disabled();
+    }
+    let joiner = field(node, "joiner").unwrap_or("pair").to_owned();
+    let pair = move |k: Option<&K>, l: Option<&V>, r: Option<&VO>| expr::join(&joiner, &own(k), &own(l), &own(r));
+    let result = match field(node, "op").expect("an op") {
+        "join" => h.join_stream_with(other, move |k, l, r| pair(k, Some(l), Some(r)), windows, joined),
+        "left_join" => h.left_join_stream_with(other, move |k, l, r| pair(k, Some(l), r), windows, joined),
+        _ => h.outer_join_stream_with(other, pair, windows, joined),
+    };
+    stream(result, kt, &Kind::Text)
 }

@@ -71,7 +71,7 @@ fn described(topology: &Topology) -> String {
 fn describe_is_that_of_kafka_streams() {
     let (mut wrong, mut right) = (Vec::new(), 0);
     for (name, scenario, expected) in scenarios() {
-        let built = build::build(&scenario).build();
+        let built = build::topology(&scenario);
         match (built, expected["describe"].as_str()) {
             (Ok(topology), Some(text)) if described(&topology) == text => right += 1,
             (Err(_), None) => right += 1,
@@ -251,7 +251,7 @@ fn records_and_rows_are_those_of_kafka_streams_exactly_once() {
 fn compare(guarantee: Guarantee, but: &[&str]) {
     let (mut wrong, mut right) = (Vec::new(), 0);
     for (name, scenario, expected) in scenarios() {
-        let Ok(topology) = build::build(&scenario).build() else { continue };
+        let Ok(topology) = build::topology(&scenario) else { continue };
         if topology.external_sources().is_empty() || but.contains(&&*name) {
             continue;
         }

@@ -1,7 +1,10 @@
 //! Rows of stores, as the oracle lists them and as millstream holds them: bytes on both sides.
 
 use bytes::Bytes;
-use millstream::{record::Timestamp, state::Store};
+use millstream::{
+    record::Timestamp,
+    state::{Store, StoreKind, split_join_value},
+};
 use serde_json::Value as Json;
 use std::{collections::BTreeSet, ops::ControlFlow};
 
@@ -11,6 +14,14 @@ pub type Rows = Vec<(Vec<u8>, Vec<u8>, Option<Timestamp>)>;
 fn bytes(value: &Json) -> Vec<u8> {
     match value {
         Json::Number(n) => n.as_i64().expect("a long").to_be_bytes().to_vec(),
+        Json::Object(key) if key.contains_key("side") => {
+            let side = u8::from(key["side"] == "left");
+            [bytes(&key["ts"]), vec![side], bytes(&key["key"])].concat()
+        }
+        Json::Object(value) if value.contains_key("left") => {
+            let left = !value["left"].is_null();
+            [vec![u8::from(left)], bytes(&value[if left { "left" } else { "right" }])].concat()
+        }
         Json::Object(key) => [bytes(&key["key"]), bytes(&key["start"])].concat(),
         text => text.as_str().expect("a text").as_bytes().to_vec(),
     }
@@ -56,7 +67,36 @@ pub fn held(store: &mut Store, key: Option<&str>) -> Rows {
         ControlFlow::Continue(())
     };
     store.scan(&[], None, false, &mut visit).expect("a store that can be read");
+    join_rows(store, &mut rows);
     let wanted = key.map(|key| Bytes::from(key.to_owned()));
     rows.retain(|(id, ..)| wanted.as_ref().is_none_or(|key| id[..] == key[..]));
     rows
+}
+
+/// Rows of a join's stores, as Kafka Streams lists them: without those that have expired, and a list by its elements.
+fn join_rows(store: &Store, rows: &mut Rows) {
+    let spec = store.spec();
+    if let (StoreKind::Segmented(segmented), true) = (spec.kind, spec.kind.is_join()) {
+        let expired = store.stream_time() - segmented.retention_ms;
+        rows.retain_mut(|(id, value, _)| {
+            let (key, start, _) = segmented.split(id).expect("a row of a join");
+            *id = [&start.to_be_bytes(), key].concat();
+            let found = split_join_value(&Bytes::copy_from_slice(value));
+            *value = found.as_deref().unwrap_or_default().to_vec();
+            start > expired && found.is_some()
+        });
+        rows.sort();
+    }
+    if spec.name.contains("OUTERSHARED") || spec.name.ends_with("-shared-join-store") {
+        let lists = std::mem::take(rows);
+        for (id, list, at) in lists {
+            let mut rest = &list[5..];
+            while let Some((length, tail)) = rest.split_first_chunk::<4>() {
+                let (element, tail) = tail.split_at(u32::from_be_bytes(*length) as usize);
+                rows.push((id.clone(), element.to_vec(), at));
+                rest = tail;
+            }
+        }
+        rows.sort();
+    }
 }

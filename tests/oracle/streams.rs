@@ -133,7 +133,7 @@ impl<K: Cell, V: Cell> Handle for Stream<K, V> {
                 let h: &KStream<Val, Val> = (&h as &dyn Any).downcast_ref().expect("plain keys and values");
                 process_values(h, node, build, kt)
             }
-            "join" | "left_join" => joins::stream_join(&h, node, build, kt, vt),
+            "join" | "left_join" | "outer_join" => joins::stream_join(&h, node, build, kt, vt),
             "process" => {
                 let h: &KStream<Val, Val> = (&h as &dyn Any).downcast_ref().expect("plain keys and values");
                 process(h, node, build, kt, vt)

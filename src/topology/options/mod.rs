@@ -42,6 +42,7 @@ mod joined;
 mod materialized;
 mod produced;
 mod repartitioned;
+mod stream_joined;
 
 pub use consumed::Consumed;
 pub use grouped::Grouped;
@@ -49,3 +50,4 @@ pub use joined::Joined;
 pub use materialized::Materialized;
 pub use produced::Produced;
 pub use repartitioned::Repartitioned;
+pub use stream_joined::StreamJoined;
