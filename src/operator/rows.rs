@@ -1,6 +1,6 @@
 //! Typed keys to row ids and back.
 
-use crate::{codec::Serde, fault::Result, record::Windowed};
+use crate::{codec::Serde, fault::Result, record::Windowed, state::Segmented};
 use bytes::Bytes;
 
 /// How a store's row id is made from a table's key.
@@ -62,5 +62,31 @@ impl<K: 'static> Rows<Windowed<K>> for WindowRows<K> {
             .ok_or_else(|| crate::codec::malformed("a window row is shorter than 8 bytes"))?;
         let start = i64::from_be_bytes(start.try_into().expect("split after a start"));
         Ok(Windowed::new(self.key.decode(key)?, start, start.saturating_add(self.size_ms)))
+    }
+}
+
+/// Row id by segment, key and times: sliding windows and sessions.
+pub(crate) struct SegmentedRows<K> {
+    /// Serde of the inner key.
+    pub key: Serde<K>,
+    /// The store's kind.
+    pub kind: Segmented,
+}
+
+impl<K> Clone for SegmentedRows<K> {
+    fn clone(&self) -> Self {
+        Self { key: self.key.clone(), kind: self.kind }
+    }
+}
+
+impl<K: 'static> Rows<Windowed<K>> for SegmentedRows<K> {
+    fn row(&self, key: &Windowed<K>) -> Result<Bytes> {
+        Ok(self.kind.row(&self.key.to_bytes(&key.key)?, key.start, key.end))
+    }
+
+    fn key(&self, row: &[u8]) -> Result<Windowed<K>> {
+        let (key, start, end) =
+            self.kind.split(row).ok_or_else(|| crate::codec::malformed("a row id without a window"))?;
+        Ok(Windowed::new(self.key.decode(key)?, start, end))
     }
 }

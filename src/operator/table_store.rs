@@ -5,7 +5,7 @@ use crate::{
     codec::Serde,
     fault::{Fault, Result},
     record::{Change, Headers, Record, StoreIx, Timestamp},
-    state::{Pending, Row, VersionPut},
+    state::{Pending, Row, StoreKind, VersionPut},
 };
 use bytes::Bytes;
 
@@ -82,34 +82,49 @@ impl<K: 'static, V: 'static, R: Rows<K>> Updates<K, V, R> {
         }
     }
 
-    /// Writes a row and gives the change to forward, unless the cache holds it back.
+    /// Writes a row and gives the change to forward, unless the cache holds it back. A row that has expired is
+    /// forwarded too, though it can't be read: the store's time is that of all its writers, a node's is its own.
     pub fn write(&self, cx: &mut dyn Context, row: Bytes, update: Update<'_, V>) -> Result<Option<Change<V>>> {
         let Update { new, old, timestamp, headers } = update;
         let bytes = new.as_ref().map(|v| self.table.values.to_bytes(v)).transpose()?;
-        if self.cached {
-            let source = cx.source().cloned();
-            let kept = cx.store(self.table.store).put_cached(row, bytes, timestamp, headers, source.as_ref())?;
-            if !kept {
+        let source = if self.cached { cx.source().cloned() } else { None };
+        let store = cx.store(self.table.store);
+        let put = if !self.cached {
+            store.put_latest(row.clone(), bytes, timestamp)?
+        } else if store.put_cached(row.clone(), bytes, timestamp, headers, source.as_ref())? {
+            VersionPut::Latest
+        } else {
+            VersionPut::Expired
+        };
+        if put == VersionPut::Expired {
+            let versioned = matches!(store.spec().kind, StoreKind::Versioned { .. });
+            if versioned || store.counts_expired(&row) {
                 cx.dropped(Dropped::Expired);
             }
+            if versioned {
+                return Ok(None);
+            }
+        }
+        if self.cached {
             return Ok(None);
         }
-        let put = cx.store(self.table.store).put_latest(row, bytes, timestamp)?;
-        if put == VersionPut::Expired {
-            cx.dropped(Dropped::Expired);
-            return Ok(None);
-        }
-        Ok(Some(Change { new, old: old.filter(|_| self.sends_old), is_latest: put == VersionPut::Latest }))
+        Ok(Some(Change { new, old: old.filter(|_| self.sends_old), is_latest: !matches!(put, VersionPut::ValidTo(_)) }))
     }
 
     /// Forwards what the cache held back, each with the record context of its last update (P-62).
     pub fn flush(&self, cx: &mut dyn Context) -> Result<()> {
+        self.flush_at(cx, |_, timestamp| timestamp)
+    }
+
+    /// As [`Updates::flush`], with times that `time_of` makes of a key and the time of its last update.
+    pub fn flush_at(&self, cx: &mut dyn Context, time_of: impl Fn(&K, Timestamp) -> Timestamp) -> Result<()> {
         if !self.cached {
             return Ok(());
         }
         for pending in cx.store(self.table.store).take_pending() {
             let Pending { row, old, new, timestamp, headers, source } = pending;
             let key = self.table.rows.key(&row)?;
+            let timestamp = time_of(&key, timestamp);
             let new = new.map(|r| self.table.decode(cx, &r)).transpose()?;
             let old = old.filter(|_| self.sends_old).map(|r| self.table.decode(cx, &r)).transpose()?;
             let change = Change::new(new, old);
@@ -122,4 +137,22 @@ impl<K: 'static, V: 'static, R: Rows<K>> Updates<K, V, R> {
         }
         Ok(())
     }
+}
+
+/// Forwards rows as final results (D-144): without old values, with the headers of the record that closed them, at the
+/// time that `time_of` makes of a key and the time of its row.
+pub(crate) fn emit<K: 'static, V: 'static, R: Rows<K>>(
+    cx: &mut dyn Context,
+    updates: &Updates<K, V, R>,
+    headers: &Headers,
+    rows: Vec<(Bytes, Row)>,
+    time_of: impl Fn(&K, Timestamp) -> Timestamp,
+) -> Result<()> {
+    for (row, found) in rows {
+        let key = updates.table.rows.key(&row)?;
+        let change = Change::new(Some(updates.table.decode(cx, &found)?), None);
+        let timestamp = time_of(&key, found.timestamp);
+        updates.children.forward(cx, Record { key: Some(&key), value: Some(&change), timestamp, headers })?;
+    }
+    Ok(())
 }

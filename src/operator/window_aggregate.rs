@@ -1,14 +1,14 @@
 //! Aggregates by key and time window (D-53, D-54, D-61, D-121), emitted on update or on close (D-140..D-144).
 
 use super::{
-    Context, Dropped, Node, Process, TimeSlot, TimeWindows,
+    Context, Dropped, FixedWindows, Node, Process, TimeSlot,
     aggregate::{Step, step},
-    rows::{Rows, START_BYTES, WindowRows},
-    table_store::{Update, Updates},
+    rows::{START_BYTES, WindowRows},
+    table_store::{Update, Updates, emit},
 };
 use crate::{
     fault::Result,
-    record::{Change, NO_TIMESTAMP, Record, Timestamp, Windowed},
+    record::{NO_TIMESTAMP, Record, Timestamp, Windowed},
     state::Row,
 };
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use std::{marker::PhantomData, ops::ControlFlow, sync::Arc};
 /// The node of windowed `count`, `reduce` and `aggregate`. Its stream time and the last emitted close time lie in
 /// the task and survive a restart, which Kafka Streams' stream time does not (D-52).
 pub(crate) struct WindowAggregate<K, V, VA, S> {
-    pub windows: TimeWindows,
+    pub windows: FixedWindows,
     pub step: Arc<S>,
     pub updates: Updates<Windowed<K>, VA, WindowRows<K>>,
     /// Greatest record time that this node saw.
@@ -101,13 +101,8 @@ where
         if last != NO_TIMESTAMP && self.windows.windows_for(upper).eq(self.windows.windows_for(lower - 1)) {
             return Ok(());
         }
-        for (row, found) in self.closed(cx, lower, upper)? {
-            let key = self.updates.table.rows.key(&row)?;
-            let change = Change::new(Some(self.updates.table.decode(cx, &found)?), None);
-            let result =
-                Record { key: Some(&key), value: Some(&change), timestamp: found.timestamp, headers: record.headers };
-            self.updates.children.forward(cx, result)?;
-        }
+        let closed = self.closed(cx, lower, upper)?;
+        emit(cx, &self.updates, record.headers, closed, |_, timestamp| timestamp)?;
         cx.set_time(slot, close_time);
         Ok(())
     }
@@ -140,9 +135,11 @@ mod tests {
     use super::*;
     use crate::{
         operator::{
+            TimeWindows,
             aggregate::Aggregator,
             testkit::{Collect, Kit, collect, windowed_updates},
         },
+        record::Change,
         state::StoreKind,
     };
     use std::{rc::Rc, time::Duration};
@@ -155,7 +152,7 @@ mod tests {
         let ms = Duration::from_millis;
         let counter = Aggregator { initializer: || 0, aggregator: |_: &String, _: Option<&i64>, n: i64| Some(n + 1) };
         let node = WindowAggregate {
-            windows: TimeWindows::of_size_and_grace(ms(10), ms(5)).advance_by(ms(advance)),
+            windows: FixedWindows::Time(TimeWindows::of_size_and_grace(ms(10), ms(5)).advance_by(ms(advance))),
             step: Arc::new(counter),
             updates: windowed_updates(10, children),
             stream_time: TimeSlot(0),

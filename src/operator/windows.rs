@@ -26,7 +26,8 @@ pub struct TimeWindows {
     grace_ms: i64,
 }
 
-fn millis(duration: Duration) -> i64 {
+/// Whole milliseconds, as far as they go.
+pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -60,11 +61,6 @@ impl TimeWindows {
     /// Grace in milliseconds.
     pub fn grace_ms(&self) -> i64 {
         self.grace_ms
-    }
-
-    /// Size and grace: how long a window is of use after its start.
-    pub(crate) fn lifetime_ms(&self) -> i64 {
-        self.size_ms.saturating_add(self.grace_ms)
     }
 
     /// Starts of the windows that hold `timestamp`, ascending.

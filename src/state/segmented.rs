@@ -47,7 +47,8 @@ impl Moments {
 }
 
 /// Rows by segment, key and time: `{segment start i64}{0}{key}{start i64}` for windows, `{segment start}{0}{key}{end
-/// i64}{start i64}` for sessions, `{segment start}{0}{key}{time i64}{sequence i32}` for the records of a join. The time that a row expires by is a window's start, a session's end.
+/// i64}{start i64}` for sessions, `{segment start}{0}{key}{time i64}{sequence i32}` for the records of a
+/// join. The time that a row expires by is a window's start, a session's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segmented {
     /// Windows or sessions.

@@ -1,21 +1,23 @@
 //! `KGroupedStream`: records grouped by key, waiting to be aggregated.
 
 use super::{
-    KTable, Materialized, TimeWindowedKStream,
-    assemble::{Assembly, Built},
+    CogroupedKStream, KTable, Materialized, Windows,
+    assemble::{Assembly, Built, Factory},
     plan::{Logical, NodeIx, ProcessorPlan, SharedPlan},
     repartition::{Repartitioning, repartition_plan},
     stored::{StoredTable, TableView},
     table_link::{TableKind, TableLink},
+    windowing::{WindowedTable, Windowing},
 };
 use crate::{
     codec::Serde,
     operator::{
-        TimeWindows,
+        EmitStrategy,
         aggregate::{Aggregate, Aggregator, Reducer, Step},
         rows::KeyRows,
         table_store::Updates,
     },
+    record::Windowed,
 };
 use std::{cell::Cell, collections::BTreeSet, rc::Rc, sync::Arc};
 
@@ -27,14 +29,14 @@ pub(super) fn counting<K: 'static, V: 'static>() -> impl Step<K, V, i64> {
 /// Records grouped by key.
 pub struct KGroupedStream<K, V> {
     pub(super) plan: SharedPlan,
-    node: NodeIx,
+    pub(super) node: NodeIx,
     name: Arc<str>,
     pub(super) key: Option<Serde<K>>,
     pub(super) value: Option<Serde<V>>,
-    sources: BTreeSet<Arc<str>>,
-    repartition: bool,
-    topic_name: Option<String>,
-    repartitioned: Rc<Cell<Option<NodeIx>>>,
+    pub(super) sources: BTreeSet<Arc<str>>,
+    pub(super) repartition: bool,
+    pub(super) topic_name: Option<String>,
+    pub(super) repartitioned: Rc<Cell<Option<NodeIx>>>,
     pub(super) next_name: Option<String>,
 }
 
@@ -77,9 +79,45 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
         Self { next_name: Some(name.into()), ..self.clone() }
     }
 
-    /// Groups the records by time window too.
-    pub fn windowed_by(&self, windows: TimeWindows) -> TimeWindowedKStream<K, V> {
-        TimeWindowedKStream::new(self.clone(), windows)
+    /// Groups the records by window too.
+    ///
+    /// ```
+    /// # use millstream::topology::StreamsBuilder;
+    /// use millstream::operator::{SessionWindows, SlidingWindows, UnlimitedWindows};
+    /// # use std::time::Duration;
+    /// # let builder = StreamsBuilder::new();
+    /// let clicks = builder.stream::<String, String>("clicks").group_by_key();
+    /// let minute = Duration::from_secs(60);
+    /// clicks.windowed_by(SlidingWindows::of_time_difference_with_no_grace(minute)).count();
+    /// clicks.windowed_by(SessionWindows::of_inactivity_gap_with_no_grace(minute)).count();
+    /// clicks.windowed_by(UnlimitedWindows::of()).count();
+    /// # builder.build().unwrap();
+    /// ```
+    pub fn windowed_by<W: Windows>(&self, windows: W) -> W::Stream<K, V> {
+        windows.of_stream(self.clone())
+    }
+
+    /// Starts a group of streams that are aggregated together (D-33); `aggregator` takes this one's records. `None` from
+    /// it deletes the aggregate.
+    ///
+    /// ```
+    /// # use millstream::topology::StreamsBuilder;
+    /// # let builder = StreamsBuilder::new();
+    /// let paid = builder.stream::<String, i64>("paid").group_by_key();
+    /// let refunded = builder.stream::<String, i64>("refunded").group_by_key();
+    /// let balance = paid
+    ///     .cogroup(|_, paid, sum: i64| Some(sum + paid.unwrap_or(&0)))
+    ///     .cogroup(&refunded, |_, back, sum| Some(sum - back.unwrap_or(&0)))
+    ///     .aggregate(|| 0);
+    /// balance.to_stream().to("balance");
+    /// # builder.build().unwrap();
+    /// ```
+    pub fn cogroup<VA: Clone + 'static, F>(&self, aggregator: F) -> CogroupedKStream<K, VA>
+    where
+        K: Clone,
+        F: Fn(&K, Option<&V>, VA) -> Option<VA> + Send + Sync + 'static,
+    {
+        CogroupedKStream::new(self.plan.clone()).cogroup(self, aggregator)
     }
 
     /// Counts the records of each key.
@@ -171,6 +209,37 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
         };
         let view = store.view(key.clone(), value.clone());
         self.table(processor, &store.name, link, key.known(), value.known(), view)
+    }
+
+    /// Adds a windowed aggregate, whose node `node` makes from its store and the name of its stream time.
+    pub(super) fn windowed_table<VA: Clone + 'static>(
+        &self,
+        windowing: Windowing,
+        emit: EmitStrategy,
+        prefix: &str,
+        materialized: Materialized<K, VA>,
+        node: impl FnOnce(&WindowedTable<K, VA>, String) -> Factory,
+    ) -> KTable<Windowed<K>, VA>
+    where
+        K: Clone,
+    {
+        let (table, name) = {
+            let plan = &mut *self.plan.borrow_mut();
+            let store = StoredTable::windowed(plan, &materialized, prefix, windowing, emit);
+            let name = plan.name(self.next_name.as_deref(), prefix);
+            let key = plan.need(materialized.key.as_ref().or(self.key.as_ref()), "key", &name);
+            let value = plan.need(materialized.value.as_ref(), "value", &name);
+            let link = TableLink::new(TableKind::Aggregate, true);
+            (WindowedTable { store, link, key, value, emit }, name)
+        };
+        let processor = ProcessorPlan {
+            name,
+            stores: vec![table.store.decl(&table.link)],
+            connected: Vec::new(),
+            factory: node(&table, format!("millstream.time.{}", table.store.name)),
+        };
+        let (key, value) = (table.windowed_key(windowing), table.value.known());
+        self.table(processor, &table.store.name, table.link.clone(), key, value, table.view(windowing))
     }
 
     /// Adds an aggregate, behind a repartition topic if one is needed.

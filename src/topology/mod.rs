@@ -3,6 +3,8 @@
 mod assemble;
 mod branch;
 mod builder;
+mod cogroup;
+mod cogroup_windowed;
 mod describe;
 mod graph;
 mod grouped;
@@ -19,6 +21,7 @@ mod repartition;
 mod resolve;
 mod resolved;
 mod serdes;
+mod session;
 mod store_builder;
 mod stored;
 mod stream;
@@ -29,9 +32,12 @@ mod table_link;
 mod table_transform;
 mod to_table;
 mod windowed;
+mod windowing;
 
 pub use branch::{BranchedKStream, Branches};
 pub use builder::{StreamsBuilder, Topics};
+pub use cogroup::CogroupedKStream;
+pub use cogroup_windowed::{SessionWindowedCogroupedKStream, TimeWindowedCogroupedKStream};
 pub use graph::{FlushPoint, Graph, SourceEntry};
 pub use grouped::KGroupedStream;
 pub use grouped_table::KGroupedTable;
@@ -40,14 +46,16 @@ pub use options::{Consumed, Grouped, Joined, Materialized, Produced, Repartition
 pub use plan::OffsetReset;
 pub use resolve::CHANGELOG_MARGIN_MS;
 pub use resolved::{InternalTopic, Resolved, ResolvedSub, StorePlan};
+pub use session::SessionWindowedKStream;
 pub use store_builder::StoreBuilder;
 pub use stream::KStream;
 pub use table::KTable;
 pub use windowed::TimeWindowedKStream;
+pub use windowing::Windows;
 
 pub use crate::operator::{
     EmitStrategy, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, JoinWindows, Processor, ProcessorContext,
-    Punctuation, TimeWindows, ValueTransformer,
+    Punctuation, SessionWindows, SlidingWindows, TimeWindows, UnlimitedWindows, ValueTransformer,
 };
 
 use crate::fault::Result;

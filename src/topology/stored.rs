@@ -6,18 +6,18 @@ use super::{
     plan::{Plan, StoreDecl},
     serdes::Needed,
     table_link::TableLink,
+    windowing::Windowing,
 };
 use crate::{
     codec::Serde,
     fault::{Fault, Result},
     operator::{
-        EmitStrategy, TimeWindows,
+        EmitStrategy,
         getter::Getter,
         processing::StoreTypes,
-        rows::{KeyRows, Rows, WindowRows},
+        rows::{KeyRows, Rows},
         table_store::{TableStore, Updates},
     },
-    record::Windowed,
     state::{StoreKind, StoreSpec},
 };
 use std::{rc::Rc, sync::Arc};
@@ -90,29 +90,31 @@ impl StoredTable {
     }
 
     /// A store of rows by window and key. One that emits on close has no cache (D-144).
-    pub fn window<K, V>(
+    pub fn windowed<K, V>(
         plan: &mut Plan,
         materialized: &Materialized<K, V>,
         prefix: &str,
-        windows: TimeWindows,
+        windowing: Windowing,
         emit: EmitStrategy,
     ) -> Self {
-        let retention_ms = materialized.retention_ms.unwrap_or(windows.lifetime_ms());
-        // Kafka Streams' store on disk for results on close keeps rows readable one millisecond longer than the others,
-        // which is just enough for a window to be emitted by a record one window and grace later.
-        let longer = i64::from(emit == EmitStrategy::OnWindowClose && materialized.persistent);
-        let kind = StoreKind::Window { size_ms: windows.size_ms(), retention_ms: retention_ms.saturating_add(longer) };
+        let needed = windowing.lifetime_ms();
+        let retention_ms = materialized.retention_ms.unwrap_or(needed);
+        let kind = windowing.store_kind(retention_ms, emit, materialized.persistent);
         let mut store = Self::new(plan, materialized, prefix, kind);
         store.spec.cached &= emit == EmitStrategy::OnWindowUpdate;
-        if retention_ms < windows.lifetime_ms() {
-            let needed = windows.lifetime_ms();
+        if retention_ms < needed {
             plan.error(
-                Fault::stop(format!("a retention of {retention_ms} ms is shorter than window and grace, {needed} ms"))
+                Fault::stop(format!("a retention of {retention_ms} ms is shorter than the windows need, {needed} ms"))
                     .at(format!("store {}", store.name))
-                    .hint("keep windows at least that long"),
+                    .hint("keep windows at least that long (P-42)"),
             );
         }
         store
+    }
+
+    /// The shape of its rows.
+    pub fn kind(&self) -> StoreKind {
+        self.spec.kind
     }
 
     /// The declaration for the node that owns the store.
@@ -151,7 +153,8 @@ impl StoredTable {
         })
     }
 
-    fn view_by<K: 'static, V: 'static, R: Rows<K>>(
+    /// Rows by a key of which `rows` makes row ids.
+    pub fn view_by<K: 'static, V: 'static, R: Rows<K>>(
         &self,
         rows: impl Fn() -> Result<R> + Clone + Send + Sync + 'static,
         value: Needed<V>,
@@ -172,16 +175,6 @@ impl StoredTable {
     /// Rows by key.
     pub fn view<K: 'static, V: 'static>(&self, key: Needed<K>, value: Needed<V>) -> ViewOf<K, V> {
         self.view_by(move || Ok(KeyRows(key.get()?)), value)
-    }
-
-    /// Rows by window and key.
-    pub fn view_windowed<K: 'static, V: 'static>(
-        &self,
-        key: Needed<K>,
-        value: Needed<V>,
-        size_ms: i64,
-    ) -> ViewOf<Windowed<K>, V> {
-        self.view_by(move || Ok(WindowRows { key: key.get()?, size_ms }), value)
     }
 
     /// Rows of a source table, which keeps them from now on.

@@ -1,26 +1,18 @@
-//! `TimeWindowedKStream`: records grouped by key and time window.
+//! `TimeWindowedKStream`: records grouped by key and window, waiting to be aggregated.
 
-use super::{
-    KGroupedStream, KTable, Materialized,
-    assemble::{Assembly, Built},
-    grouped::counting,
-    plan::ProcessorPlan,
-    stored::StoredTable,
-    table_link::{TableKind, TableLink},
-};
+use super::{KGroupedStream, KTable, Materialized, grouped::counting, windowing::SizedWindows};
 use crate::{
+    fault::Fault,
     operator::{
-        EmitStrategy, TimeWindows,
+        EmitStrategy, FixedWindows,
         aggregate::{Aggregator, Reducer, Step},
-        rows::WindowRows,
-        table_store::Updates,
-        window_aggregate::WindowAggregate,
     },
     record::Windowed,
 };
-use std::{marker::PhantomData, sync::Arc};
 
-/// Records grouped by key and time window.
+/// Records grouped by key and window: tumbling, hopping (D-40), unlimited (D-42) or sliding (D-43).
+///
+/// Sliding windows drop records with a null value (D-62); in the others null values reach the aggregate (D-61).
 ///
 /// ```
 /// # use millstream::topology::StreamsBuilder;
@@ -39,7 +31,7 @@ use std::{marker::PhantomData, sync::Arc};
 /// ```
 pub struct TimeWindowedKStream<K, V> {
     grouped: KGroupedStream<K, V>,
-    windows: TimeWindows,
+    windows: SizedWindows,
     emit: EmitStrategy,
 }
 
@@ -57,8 +49,8 @@ impl<K: Clone + 'static, V: 'static> TimeWindowedKStream<K, V> {
 
     /// Counts the records of each key and window, into the store that `materialized` describes.
     pub fn count_with(&self, materialized: Materialized<K, i64>) -> KTable<Windowed<K>, i64> {
-        if materialized.name.is_none() {
-            // Kafka Streams burns a number here.
+        if materialized.name.is_none() && matches!(self.windows, SizedWindows::Fixed(_)) {
+            // Kafka Streams burns a number here, though not for sliding windows.
             self.grouped.plan.borrow_mut().generate_store("KSTREAM-AGGREGATE-");
         }
         self.aggregate_step(counting(), "KSTREAM-AGGREGATE-", materialized)
@@ -114,49 +106,15 @@ impl<K: Clone + 'static, V: 'static> TimeWindowedKStream<K, V> {
         VA: Clone + 'static,
         S: Step<K, V, VA>,
     {
-        let (windows, emit) = (self.windows, self.emit);
-        let (store, name, key, value) = {
-            let plan = &mut *self.grouped.plan.borrow_mut();
-            let store = StoredTable::window(plan, &materialized, prefix, windows, emit);
-            let name = plan.name(self.grouped.next_name.as_deref(), prefix);
-            let key = plan.need(materialized.key.as_ref().or(self.grouped.key.as_ref()), "key", &name);
-            let value = plan.need(materialized.value.as_ref(), "value", &name);
-            (store, name, key, value)
-        };
-        let link = TableLink::new(TableKind::Aggregate, true);
-        let step = Arc::new(step);
-        let size_ms = windows.size_ms();
-        let processor = {
-            let (store, link, key, value) = (store.clone(), link.clone(), key.clone(), value.clone());
-            ProcessorPlan {
-                name,
-                stores: vec![store.decl(&link)],
-                connected: Vec::new(),
-                factory: Arc::new(move |asm: &mut Assembly<'_>| {
-                    let rows = WindowRows { key: key.get()?, size_ms };
-                    let updates: Updates<Windowed<K>, VA, WindowRows<K>> =
-                        store.updates(asm, rows, value.get()?, &link)?;
-                    let emitted = (emit == EmitStrategy::OnWindowClose).then(|| asm.time(store.name.clone()));
-                    let stream_time = asm.time(format!("millstream.time.{}", store.name));
-                    Ok(Built::node::<K, V, _>(WindowAggregate {
-                        windows,
-                        step: step.clone(),
-                        updates,
-                        stream_time,
-                        emitted,
-                        takes: PhantomData,
-                    }))
-                }),
-            }
-        };
-        let view = store.view_windowed(key.clone(), value.clone(), size_ms);
-        let windowed = key.known().map(|key| crate::codec::serdes::windowed(key, size_ms));
-        self.grouped.table(processor, &store.name, link, windowed, value.known(), view)
+        let windows = self.windows;
+        self.grouped.windowed_table(windows.into(), self.emit, prefix, materialized, |table, time| {
+            table.sized_node(windows, step, time)
+        })
     }
 }
 
 impl<K: 'static, V: 'static> TimeWindowedKStream<K, V> {
-    pub(super) fn new(grouped: KGroupedStream<K, V>, windows: TimeWindows) -> Self {
+    pub(super) fn new(grouped: KGroupedStream<K, V>, windows: SizedWindows) -> Self {
         if let Err(fault) = windows.check() {
             let plan = &mut *grouped.plan.borrow_mut();
             plan.error(fault);
@@ -164,9 +122,26 @@ impl<K: 'static, V: 'static> TimeWindowedKStream<K, V> {
         Self { grouped, windows, emit: EmitStrategy::default() }
     }
 
-    /// Says when the aggregate emits; the default is with each update.
+    /// Says when the aggregate emits; the default is with each update. The build fails for results on close of
+    /// [`UnlimitedWindows`](crate::operator::UnlimitedWindows), which never close (D-141).
+    ///
+    /// ```
+    /// # use millstream::{operator::{EmitStrategy, SlidingWindows}, topology::StreamsBuilder};
+    /// # use std::time::Duration;
+    /// # let builder = StreamsBuilder::new();
+    /// # let clicks = builder.stream::<String, String>("clicks").group_by_key();
+    /// let windows = SlidingWindows::of_time_difference_with_no_grace(Duration::from_secs(60));
+    /// clicks.windowed_by(windows).emit_strategy(EmitStrategy::on_window_close()).count().to_stream().to("final");
+    /// # builder.build().unwrap();
+    /// ```
     #[must_use]
     pub fn emit_strategy(&self, emit: EmitStrategy) -> Self {
+        if emit == EmitStrategy::OnWindowClose
+            && matches!(self.windows, SizedWindows::Fixed(FixedWindows::Unlimited(_)))
+        {
+            let fault = Fault::stop("unlimited windows never close, so there are no results on close");
+            self.grouped.plan.borrow_mut().error(fault.hint("emit with each update, or choose other windows"));
+        }
         Self { emit, ..self.clone() }
     }
 

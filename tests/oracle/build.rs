@@ -1,7 +1,7 @@
 //! From a scenario's nodes to a topology.
 
 use crate::{
-    expr,
+    cogroups, expr,
     streams::Stream,
     tables::Table,
     value::{Cell, Kind, Val},
@@ -79,6 +79,7 @@ impl Build {
                     self.builder.table_with(field(node, "topic").expect("a topic"), consumed(node, &kt, &vt), store);
                 vec![(id, Rc::new(Table { h, kt, vt }))]
             }
+            "cogroup" => vec![(id, cogroups::cogroup(node, self))],
             _ => {
                 let from = field(node, "from").or_else(|| field(node, "left")).expect("an input");
                 self.handles[from].clone().apply(node, self)

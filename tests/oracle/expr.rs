@@ -180,8 +180,8 @@ pub fn aggregate(name: &str, k: &Opt, v: &Opt, g: Opt) -> Opt {
         "klist" => Some(Val::Text(format!("{}+{}:{}", text(&g), text(k), text(v)))),
         "sum" => like(num(&g).wrapping_add(num(v)), &g),
         "sub" => like(num(&g).wrapping_sub(num(v)), &g),
-        "uncount" => like(num(&g).wrapping_sub(1), &g),
         "count" => like(num(&g).wrapping_add(1), &g),
+        "uncount" => like(num(&g).wrapping_sub(1), &g),
         "last" => v.clone(),
         "keep" => g,
         "null_on" => {
@@ -192,6 +192,16 @@ pub fn aggregate(name: &str, k: &Opt, v: &Opt, g: Opt) -> Opt {
             }
         }
         other => panic!("unknown aggregator {other}"),
+    }
+}
+
+/// A merger of two aggregates.
+pub fn merge(name: &str, a: &Opt, b: &Opt) -> Opt {
+    match name {
+        "concat" => joined(a, "&", b),
+        "sum" => like(num(a).wrapping_add(num(b)), a),
+        "null" => None,
+        other => panic!("unknown merger {other}"),
     }
 }
 

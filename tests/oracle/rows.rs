@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use millstream::{
     record::Timestamp,
-    state::{Store, StoreKind, split_join_value},
+    state::{Moments, Row, Store, StoreKind, split_join_value},
 };
 use serde_json::Value as Json;
 use std::{collections::BTreeSet, ops::ControlFlow};
@@ -27,11 +27,11 @@ fn bytes(value: &Json) -> Vec<u8> {
     }
 }
 
-/// Entries of an expectation, sorted.
-pub fn expected(entries: &Json) -> Rows {
+/// Entries of an expectation, sorted. A window comes as start and key, a session as start, key and end.
+pub fn expected(entries: &Json, sessions: bool) -> Rows {
     let row = |entry: &Json| {
-        let key = bytes(&entry["key"]);
-        let id = entry.get("start").map_or(key.clone(), |start| [bytes(start), key].concat());
+        let part = |name: &str| entry.get(name).map(bytes).unwrap_or_default();
+        let id = [part("start"), part("key"), if sessions { part("end") } else { Vec::new() }].concat();
         (id, bytes(&entry["value"]), entry.get("ts").and_then(Json::as_i64))
     };
     let mut rows: Rows = entries.as_array().into_iter().flatten().map(row).collect();
@@ -58,34 +58,52 @@ pub fn versions(store: &mut Store, keys: &BTreeSet<String>, times: &BTreeSet<Tim
     rows
 }
 
-/// Rows of a store, all or those of one key. A store for processors shows no times.
+/// Rows of a store, all or those of one key. A store for processors, or of sessions, shows no times.
 pub fn held(store: &mut Store, key: Option<&str>) -> Rows {
-    let timestamped = store.spec().timestamped;
-    let mut rows = Vec::new();
-    let mut visit = |id: &[u8], row: millstream::state::Row| {
-        rows.push((id.to_vec(), row.value.to_vec(), timestamped.then_some(row.timestamp)));
+    let (kind, shows_time) = (store.spec().kind, store.spec().timestamped);
+    let shows_time = shows_time && !is_session(kind);
+    let mut ids = Vec::new();
+    let mut visit = |id: &[u8], _: Row| {
+        ids.push(id.to_vec());
         ControlFlow::Continue(())
     };
     store.scan(&[], None, false, &mut visit).expect("a store that can be read");
+    let mut rows = Vec::new();
+    for id in ids {
+        // Rows of a segment that have expired are scanned, and can't be had.
+        let Some(row) = store.get(&id).expect("a store that can be read") else { continue };
+        let shown = match kind {
+            StoreKind::Segmented(segmented) => match segmented.split(&id) {
+                Some((key, start, end)) if is_session(kind) => {
+                    [&start.to_be_bytes()[..], key, &end.to_be_bytes()].concat()
+                }
+                Some((key, start, _)) => [&start.to_be_bytes()[..], key].concat(),
+                None => continue,
+            },
+            _ => id,
+        };
+        rows.push((shown, row.value.to_vec(), shows_time.then_some(row.timestamp)));
+    }
     join_rows(store, &mut rows);
     let wanted = key.map(|key| Bytes::from(key.to_owned()));
     rows.retain(|(id, ..)| wanted.as_ref().is_none_or(|key| id[..] == key[..]));
+    rows.sort();
     rows
 }
 
-/// Rows of a join's stores, as Kafka Streams lists them: without those that have expired, and a list by its elements.
+fn is_session(kind: StoreKind) -> bool {
+    matches!(kind, StoreKind::Segmented(segmented) if segmented.moments == Moments::Session)
+}
+
+/// Rows of a join's stores, as Kafka Streams lists them: the records without their headers, and a list by its elements.
 fn join_rows(store: &Store, rows: &mut Rows) {
     let spec = store.spec();
-    if let (StoreKind::Segmented(segmented), true) = (spec.kind, spec.kind.is_join()) {
-        let expired = store.stream_time() - segmented.retention_ms;
-        rows.retain_mut(|(id, value, _)| {
-            let (key, start, _) = segmented.split(id).expect("a row of a join");
-            *id = [&start.to_be_bytes(), key].concat();
+    if spec.kind.is_join() {
+        rows.retain_mut(|(_, value, _)| {
             let found = split_join_value(&Bytes::copy_from_slice(value));
             *value = found.as_deref().unwrap_or_default().to_vec();
-            start > expired && found.is_some()
+            found.is_some()
         });
-        rows.sort();
     }
     if spec.name.contains("OUTERSHARED") || spec.name.ends_with("-shared-join-store") {
         let lists = std::mem::take(rows);
@@ -97,6 +115,5 @@ fn join_rows(store: &Store, rows: &mut Rows) {
                 rest = tail;
             }
         }
-        rows.sort();
     }
 }

@@ -12,15 +12,23 @@ pub enum Val {
     Text(String),
     Long(i64),
     Windowed(Box<Windowed<Val>>),
+    /// The null that a merger gives; no serde takes it.
+    Nothing,
 }
 
 impl Val {
+    /// The value unless it is null.
+    pub fn present(self) -> Option<Self> {
+        (self != Self::Nothing).then_some(self)
+    }
+
     /// str(x) of the format.
     pub fn text(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),
             Self::Long(n) => n.to_string(),
             Self::Windowed(w) => format!("{}@{}/{}", w.key.text(), w.start, w.end),
+            Self::Nothing => unreachable!("a null has no text"),
         }
     }
 }
@@ -31,6 +39,7 @@ pub enum Kind {
     Text,
     Long,
     Windowed(Box<Kind>, i64),
+    Session(Box<Kind>),
 }
 
 impl Kind {
@@ -52,6 +61,11 @@ impl Codec<Val> for Kind {
                 inner.encode(&w.key, out)?;
                 out.extend_from_slice(&w.start.to_be_bytes());
             }
+            (Self::Session(inner), Val::Windowed(w)) => {
+                inner.encode(&w.key, out)?;
+                out.extend_from_slice(&w.end.to_be_bytes());
+                out.extend_from_slice(&w.start.to_be_bytes());
+            }
             _ => return Err(Fault::skip(format!("{value:?} is no {self:?}"))),
         }
         Ok(())
@@ -62,6 +76,11 @@ impl Codec<Val> for Kind {
         match self {
             Self::Text => String::from_utf8(bytes.to_vec()).map(Val::Text).map_err(|_| bad()),
             Self::Long => bytes.try_into().map(|b| Val::Long(i64::from_be_bytes(b))).map_err(|_| bad()),
+            Self::Session(inner) => {
+                let at = bytes.len().checked_sub(16).ok_or_else(bad)?;
+                let time = |at: usize| bytes[at..at + 8].try_into().map(i64::from_be_bytes).map_err(|_| bad());
+                Ok(Val::Windowed(Box::new(Windowed::new(inner.decode(&bytes[..at])?, time(at + 8)?, time(at)?))))
+            }
             Self::Windowed(inner, size) => {
                 let at = bytes.len().checked_sub(8).ok_or_else(bad)?;
                 let start = i64::from_be_bytes(bytes[at..].try_into().map_err(|_| bad())?);

@@ -8,9 +8,9 @@ use crate::{
 };
 use millstream::{
     codec::Serde,
-    operator::{EmitStrategy, TimeWindows},
+    operator::{EmitStrategy, SessionWindows, SlidingWindows, TimeWindows, UnlimitedWindows},
     record::Windowed,
-    topology::{Grouped, KGroupedStream, TimeWindowedKStream},
+    topology::{Grouped, KGroupedStream, SessionWindowedKStream, TimeWindowedKStream},
 };
 use serde_json::Value as Json;
 use std::{any::Any, rc::Rc};
@@ -35,16 +35,42 @@ pub struct Group<K, V> {
     pub vt: Kind,
 }
 
-struct Windows<V> {
-    h: TimeWindowedKStream<Val, V>,
-    kt: Kind,
-    vt: Kind,
+/// Windows as a scenario gives them.
+pub enum AnyWindows {
+    Time(TimeWindows),
+    Sliding(SlidingWindows),
+    Session(SessionWindows),
+    Unlimited(UnlimitedWindows),
 }
 
-fn windows(node: &Json) -> TimeWindows {
-    let size = millis(node, "size_ms").expect("a size");
-    let windows = TimeWindows::of_size_and_grace(size, millis(node, "grace_ms").unwrap_or_default());
-    millis(node, "advance_ms").map_or(windows, |advance| windows.advance_by(advance))
+impl AnyWindows {
+    pub fn of(node: &Json) -> Self {
+        let given = |name: &str| millis(node, name).unwrap_or_default();
+        let grace = given("grace_ms");
+        match field(node, "type").expect("a type of windows") {
+            "sliding" => Self::Sliding(SlidingWindows::of_time_difference_and_grace(given("diff_ms"), grace)),
+            "session" => Self::Session(SessionWindows::of_inactivity_gap_and_grace(given("gap_ms"), grace)),
+            "unlimited" => {
+                let start = node.get("start_ms").and_then(Json::as_i64).unwrap_or(0);
+                Self::Unlimited(UnlimitedWindows::of().start_on(start))
+            }
+            _ => {
+                let windows = TimeWindows::of_size_and_grace(given("size_ms"), grace);
+                Self::Time(millis(node, "advance_ms").map_or(windows, |advance| windows.advance_by(advance)))
+            }
+        }
+    }
+
+    /// The kind of a windowed key.
+    pub fn kind(&self, key: &Kind) -> Kind {
+        let key = Box::new(key.clone());
+        match self {
+            Self::Time(windows) => Kind::Windowed(key, windows.size_ms()),
+            Self::Sliding(windows) => Kind::Windowed(key, windows.difference_ms()),
+            Self::Unlimited(_) => Kind::Windowed(key, i64::MAX),
+            Self::Session(_) => Kind::Session(key),
+        }
+    }
 }
 
 pub fn initial(node: &Json) -> Val {
@@ -54,7 +80,7 @@ pub fn initial(node: &Json) -> Val {
 }
 
 macro_rules! aggregates {
-    ($self:ident, $node:ident, $build:ident, $h:ident, $key:ty, $kt:expr) => {{
+    ($self:ident, $node:ident, $build:ident, $h:ident, $key:ty, $kt:expr $(, $merger:expr)?) => {{
         let store = $node.get("store");
         let kt = $kt;
         match field($node, "op").expect("an op") {
@@ -77,7 +103,8 @@ macro_rules! aggregates {
                 let init = initial($node);
                 let h = $h.aggregate_with(
                     move || init.clone(),
-                    move |k, v, g| expr::aggregate(&agg, &Some(k.val()), &own(v), Some(g)),
+                    move |k, v, g: Val| expr::aggregate(&agg, &Some(k.val()), &own(v), g.present()),
+                    $($merger,)?
                     $build.materialized(store, &$self.kt, &vt),
                 );
                 Rc::new(Table::<$key, Val> { h, kt, vt })
@@ -104,10 +131,24 @@ impl<K: Cell, V: Cell> Handle for Group<K, V> {
                 Some("close") => EmitStrategy::on_window_close(),
                 _ => EmitStrategy::on_window_update(),
             };
-            let windows = windows(node);
-            let kt = Kind::Windowed(Box::new(self.kt.clone()), windows.size_ms());
-            let h = h.windowed_by(windows).emit_strategy(emit);
-            Rc::new(WindowGroup(Windows { h, kt: self.kt.clone(), vt: self.vt.clone() }, kt))
+            let windows = AnyWindows::of(node);
+            let (kt, vt, windowed) = (self.kt.clone(), self.vt.clone(), windows.kind(&self.kt));
+            let sized = |h: TimeWindowedKStream<Val, V>| {
+                Rc::new(Windowing {
+                    h: h.emit_strategy(emit),
+                    kt: kt.clone(),
+                    vt: vt.clone(),
+                    windowed: windowed.clone(),
+                })
+            };
+            match windows {
+                AnyWindows::Time(windows) => sized(h.windowed_by(windows)),
+                AnyWindows::Sliding(windows) => sized(h.windowed_by(windows)),
+                AnyWindows::Unlimited(windows) => sized(h.windowed_by(windows)),
+                AnyWindows::Session(windows) => {
+                    Rc::new(Sessions { h: h.windowed_by(windows).emit_strategy(emit), kt, vt, windowed })
+                }
+            }
         } else {
             aggregates!(self, node, build, h, K, self.kt.clone())
         };
@@ -115,21 +156,48 @@ impl<K: Cell, V: Cell> Handle for Group<K, V> {
     }
 }
 
-/// Windows and the kind of their windowed keys.
-struct WindowGroup<V>(Windows<V>, Kind);
+/// Records grouped by key and window.
+struct Windowing<V> {
+    h: TimeWindowedKStream<Val, V>,
+    kt: Kind,
+    vt: Kind,
+    windowed: Kind,
+}
 
-impl<V: Cell> Handle for WindowGroup<V> {
+impl<V: Cell> Handle for Windowing<V> {
     fn any(&self) -> &dyn Any {
         self
     }
 
     fn apply(&self, node: &Json, build: &Build) -> Vec<(String, Rc<dyn Handle>)> {
         let id = field(node, "id").expect("an id").to_owned();
-        let (windows, h) = (&self.0, self.0.h.clone());
-        let h = match field(node, "name") {
-            Some(name) => h.named(name),
-            None => h,
-        };
-        vec![(id, aggregates!(windows, node, build, h, Windowed<Val>, self.1.clone()))]
+        let h = field(node, "name").map_or(self.h.clone(), |name| self.h.named(name));
+        vec![(id, aggregates!(self, node, build, h, Windowed<Val>, self.windowed.clone()))]
+    }
+}
+
+/// Records grouped by key and session.
+struct Sessions<V> {
+    h: SessionWindowedKStream<Val, V>,
+    kt: Kind,
+    vt: Kind,
+    windowed: Kind,
+}
+
+/// The merger of a node.
+pub fn merger(node: &Json) -> impl Fn(&Val, Val, Val) -> Val + use<> {
+    let name = field(node, "merger").unwrap_or("concat").to_owned();
+    move |_, a, b| expr::merge(&name, &a.present(), &b.present()).unwrap_or(Val::Nothing)
+}
+
+impl<V: Cell> Handle for Sessions<V> {
+    fn any(&self) -> &dyn Any {
+        self
+    }
+
+    fn apply(&self, node: &Json, build: &Build) -> Vec<(String, Rc<dyn Handle>)> {
+        let id = field(node, "id").expect("an id").to_owned();
+        let h = field(node, "name").map_or(self.h.clone(), |name| self.h.named(name));
+        vec![(id, aggregates!(self, node, build, h, Windowed<Val>, self.windowed.clone(), merger(node)))]
     }
 }
