@@ -17,7 +17,7 @@ pub use catalogue::{Catalogue, Entry, Params, Topic};
 use crate::{
     config::Config,
     fault::{Fault, Result},
-    runtime::Ending,
+    runtime::{Ending, report},
 };
 use args::{Args, Command};
 use clap::Parser;
@@ -36,7 +36,7 @@ pub fn main(catalogue: Catalogue) -> ExitCode {
     match dispatch(&catalogue, args) {
         Ok(ending) => ending.into(),
         Err((ending, fault)) => {
-            eprintln!("millstream: {fault}");
+            report(&fault);
             ending.into()
         }
     }
@@ -83,11 +83,15 @@ fn load(args: &Args) -> Result<Config> {
         Some(path) => {
             let name = path.display().to_string();
             let text = std::fs::read_to_string(path)
-                .map_err(|e| Fault::stop(format!("can't read the file of settings: {e}")).at(name.clone()))?;
+                .map_err(|e| Fault::stop(format!("can't read the file of settings: {e}")).at(name.clone()))
+                .map_err(|f| f.hint("check --config and MILLSTREAM_CONFIG"))?;
             Some((name, text))
         }
         None => None,
     };
     let environment = std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
-    Config::load(&flags, environment, file.as_ref().map(|(name, text)| (name.as_str(), text.as_str())))
+    let config = Config::load(&flags, environment, file.as_ref().map(|(name, text)| (name.as_str(), text.as_str())))?;
+    #[cfg(feature = "kafka")]
+    crate::kafka::check(&config)?;
+    Ok(config)
 }

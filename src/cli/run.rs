@@ -19,6 +19,10 @@ use std::sync::Arc;
 pub fn run(catalogue: &Catalogue, mut config: Config, command: args::Run) -> Result<Ending, Failure> {
     let entry = catalogue.entry(&command.topology).map_err(usage)?;
     config.default_to("application.id", entry.name);
+    if command.embedded {
+        // What ends a run on files is its last line; a worker alone in its group has nothing else to tell.
+        config.default_to("log.level", "info,millstream::worker=off");
+    }
     let format = if config.text("log.format") == Some("json") { LogFormat::Json } else { LogFormat::Text };
     logging(format, config.text("log.level").unwrap_or("info")).map_err(usage)?;
     let params = Params::new(entry, &config).map_err(usage)?;
@@ -72,6 +76,6 @@ fn on_kafka(config: &Config, topology: Arc<Topology>, command: &args::Run, stop:
 fn on_kafka(_: &Config, _: Arc<Topology>, _: &args::Run, _: &Stop) -> Result<Ending, Failure> {
     Err(usage(
         crate::fault::Fault::stop("this build has no Kafka driver")
-            .hint("run on files with --embedded, or build with `--features kafka`"),
+            .hint("run on files with --embedded, or build with it: cargo build --release"),
     ))
 }

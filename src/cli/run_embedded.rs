@@ -41,6 +41,10 @@ pub fn prepare(
     for text in &command.output {
         let (topic, file) = split("--output", text)?;
         let format = find(topic, params.outputs(entry), "writes")?;
+        let here = std::fs::canonicalize(file).ok();
+        if here.is_some() && inputs.iter().any(|i: &Input| std::fs::canonicalize(&i.name).ok() == here) {
+            return Err(Fault::stop("the output would overwrite an input").at(file).hint("name another file"));
+        }
         outputs.push(Output { topic: topic.to_owned(), key: format.key, value: format.value, lines: create(file)? });
     }
     Ok(FileRun {
@@ -86,7 +90,8 @@ fn open(file: &str) -> Result<Box<dyn BufRead>> {
     if file == "-" {
         return Ok(Box::new(BufReader::new(io::stdin())));
     }
-    let opened = File::open(file).map_err(|e| Fault::stop(format!("can't read the input: {e}")).at(file))?;
+    let opened = File::open(file)
+        .map_err(|e| Fault::stop(format!("can't read the input: {e}")).at(file).hint("check the path after --input"))?;
     Ok(if file.ends_with(".gz") {
         Box::new(BufReader::new(MultiGzDecoder::new(opened)))
     } else {
@@ -98,6 +103,8 @@ fn create(file: &str) -> Result<Box<dyn Write>> {
     if file == "-" {
         return Ok(Box::new(BufWriter::new(io::stdout())));
     }
-    let created = File::create(file).map_err(|e| Fault::stop(format!("can't write the output: {e}")).at(file))?;
+    let created = File::create(file).map_err(|e| {
+        Fault::stop(format!("can't write the output: {e}")).at(file).hint("check the path after --output")
+    })?;
     Ok(Box::new(BufWriter::new(created)))
 }

@@ -1,6 +1,6 @@
 //! Brings flags, environment, file and defaults together.
 
-use super::table::{SETTINGS, nearest, passes_through, secret, setting};
+use super::table::{SETTINGS, Setting, nearest, passes_through, secret, setting};
 use crate::fault::{Fault, Result};
 use std::{collections::BTreeMap, fmt};
 
@@ -23,7 +23,7 @@ impl fmt::Display for Origin {
             Self::Default => f.write_str("default"),
             Self::File(path) => write!(f, "file {path}"),
             Self::Environment(name) => write!(f, "environment {name}"),
-            Self::Flag => f.write_str("flag"),
+            Self::Flag => f.write_str("--set"),
         }
     }
 }
@@ -83,9 +83,13 @@ impl Config {
     }
 
     fn read_file(&mut self, path: &str, text: &str) -> Result<()> {
-        let table: toml::Table = text
-            .parse()
-            .map_err(|e: toml::de::Error| Fault::stop(format!("not TOML: {}", e.to_string().trim_end())).at(path))?;
+        let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
+            let line = 1 + text[..e.span().map_or(0, |s| s.start)].matches('\n').count();
+            let message = e.message().lines().collect::<Vec<_>>().join("; ");
+            Fault::stop(format!("the file of settings is not TOML: {message}"))
+                .at(format!("{path}, line {line}"))
+                .hint("write lines such as `\"commit.interval.ms\" = 100`")
+        })?;
         let mut flat = Vec::new();
         flatten("", &toml::Value::Table(table), &mut flat).map_err(|name| {
             Fault::stop(format!("setting `{name}` has no plain value")).at(path).hint("write text, a number or a list")
@@ -98,7 +102,7 @@ impl Config {
 
     fn put(&mut self, name: &str, value: &str, origin: Origin) -> Result<()> {
         let value = match setting(name) {
-            Some(s) => s.kind.check(name, value).map_err(|f| f.at(origin.to_string()))?,
+            Some(s) => s.kind.check(name, value).map_err(|f| f.at(origin.to_string()).hint(default_of(s)))?,
             None if passes_through(name) => {
                 super::clients::allowed(name).map_err(|f| f.at(origin.to_string()))?;
                 value.to_owned()
@@ -168,6 +172,14 @@ impl Config {
             all.insert(name, (value, origin.clone()));
         }
         all.into_iter().map(|(n, (value, origin))| Effective { name: n.to_owned(), value, origin }).collect()
+    }
+}
+
+fn default_of(setting: &Setting) -> String {
+    if setting.default.is_empty() {
+        "leave it out for the default".into()
+    } else {
+        format!("its default is `{}`", setting.default)
     }
 }
 

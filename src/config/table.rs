@@ -179,12 +179,27 @@ pub(super) fn passes_through(name: &str) -> bool {
         .any(|(p, _)| if p.ends_with('.') { name.len() > p.len() && name.starts_with(p) } else { name == *p })
 }
 
+/// Keys below `sasl.` whose values everybody may read. All others are masked: a misspelt `sasl.password` is a secret too.
+const PUBLIC_SASL: &[&str] = &[
+    "mechanism",
+    "mechanisms",
+    "username",
+    "kerberos.service.name",
+    "kerberos.principal",
+    "kerberos.keytab",
+    "kerberos.min.time.before.relogin",
+    "oauthbearer.method",
+    "oauthbearer.client.id",
+    "oauthbearer.scope",
+    "oauthbearer.token.endpoint.url",
+];
+
 /// True for a value that nobody may read in a log or on a screen.
 pub(super) fn secret(name: &str) -> bool {
-    let last = name.to_ascii_lowercase();
-    ["password", "secret", "token", "ssl.key.pem", "keystore.key", "jaas.config", "oauthbearer.config"]
-        .iter()
-        .any(|w| last.contains(w))
+    let name = name.to_ascii_lowercase();
+    let sasl = name.split_once("sasl.").is_some_and(|(_, key)| !PUBLIC_SASL.contains(&key));
+    let words = ["password", "secret", "token", "ssl.key.pem", "keystore.key", "jaas.config", "oauthbearer.config"];
+    sasl || words.iter().any(|w| name.contains(w)) && !name.ends_with("sasl.oauthbearer.token.endpoint.url")
 }
 
 /// The known name nearest to a wrong one, if one is near.

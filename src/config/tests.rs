@@ -30,7 +30,7 @@ fn flag_beats_environment_beats_file_beats_default() {
 fn an_unknown_name_gets_the_nearest_one() {
     assert_eq!(
         error(&[("commit.intervall.ms", "1")], &[], ""),
-        "unknown setting `commit.intervall.ms` (flag): did you mean `commit.interval.ms`?"
+        "unknown setting `commit.intervall.ms` (--set): did you mean `commit.interval.ms`?"
     );
     assert_eq!(
         error(&[], &[("MILLSTREAM_STATE_DIRS", "x")], ""),
@@ -43,16 +43,21 @@ fn an_unknown_name_gets_the_nearest_one() {
 fn a_bad_value_says_what_and_where() {
     assert_eq!(
         error(&[], &[], "commit.interval.ms = \"soon\""),
-        "setting `commit.interval.ms`: `soon` is not a whole number (file m.toml)"
+        "setting `commit.interval.ms`: `soon` is not a whole number (file m.toml): its default is `100`"
     );
     assert_eq!(
         error(&[("num.stream.threads", "0")], &[], ""),
-        "setting `num.stream.threads`: `0` is below the smallest value, 1 (flag)"
+        "setting `num.stream.threads`: `0` is below the smallest value, 1 (--set): its default is `1`"
     );
     assert!(error(&[("log.format", "xml")], &[], "").contains("not one of: text, json"));
     assert!(error(&[("changelog.deduplicate", "maybe")], &[], "").contains("neither `true` nor `false`"));
     assert!(error(&[("state.memory.bytes", "4 apples")], &[], "").contains("not a number of bytes"));
-    assert!(error(&[], &[], "= x").contains("not TOML"));
+    let fault = error(&[], &[], "\ncommit.interval.ms =\n");
+    assert!(
+        fault.starts_with("the file of settings is not TOML: ") && fault.contains(" (m.toml, line 2): "),
+        "{fault}"
+    );
+    assert_eq!(fault.lines().count(), 1, "{fault}");
 }
 
 #[test]
@@ -85,10 +90,15 @@ fn clients_get_security_and_their_own_keys() {
 
 #[test]
 fn secrets_are_masked() {
-    let config = load(&[("sasl.password", "hush"), ("sasl.username", "me")], &[], "").unwrap();
-    let shown = config.effective();
-    assert!(shown.iter().any(|e| e.name == "sasl.password" && e.value == "********"));
-    assert!(shown.iter().any(|e| e.name == "sasl.username" && e.value == "me"));
+    let secrets = ["sasl.password", "sasl.pasword", "ssl.key.password", "consumer.sasl.jaas.config", "ssl.key.pem"];
+    let open = ["sasl.username", "sasl.mechanism", "sasl.oauthbearer.token.endpoint.url", "ssl.ca.location"];
+    let set: Vec<_> = secrets.iter().chain(&open).map(|name| (*name, "value")).collect();
+    let shown = load(&set, &[], "").unwrap().effective();
+    for (names, value) in [(&secrets[..], "********"), (&open[..], "value")] {
+        for name in names {
+            assert!(shown.iter().any(|e| e.name == *name && e.value == value), "{name}");
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! What each Kafka client is configured with: our defaults, under what the user sets, under what exactly-once needs.
 
-use crate::config::{Client, Config};
+use crate::{
+    config::{Client, Config},
+    fault::{Fault, Result},
+};
 use rdkafka::{ClientConfig, ClientContext, config::RDKafkaLogLevel, error::KafkaError};
 
 /// The least librdkafka must say to be heard; passes its log on.
@@ -169,6 +172,29 @@ impl Clients {
         self.base(Client::Admin, "admin", &[("retry.backoff.ms", "10")], &[])
     }
 
+    /// That the clients know every key they get.
+    ///
+    /// # Errors
+    /// On an unknown key or a value of the wrong type, without the value: it may be a secret.
+    pub fn check(&self) -> Result<()> {
+        let exactly_once = self.config.text("processing.guarantee") != Some("at_least_once");
+        for (what, client) in [
+            ("consumer", self.consumer(0)),
+            ("restore consumer", self.reader("restore")),
+            ("producer", self.producer(0, exactly_once)),
+            ("admin client", self.admin()),
+        ] {
+            client.create_native_config().map_err(|error| match error {
+                KafkaError::ClientConfig(_, why, key, _) => {
+                    Fault::stop(format!("the Kafka {what} refuses `{key}`: {why}"))
+                        .hint("librdkafka's CONFIGURATION.md lists its keys and their values")
+                }
+                other => Fault::stop(format!("the Kafka {what} can't be set up: {other}")),
+            })?;
+        }
+        Ok(())
+    }
+
     pub fn brokers(&self) -> &str {
         self.config.text("bootstrap.servers").unwrap_or("localhost:9092")
     }
@@ -199,6 +225,15 @@ mod tests {
         assert_eq!(c.consumer(0).get("security.protocol"), Some("SSL"));
         assert_eq!(c.producer(0, true).get("linger.ms"), Some("3"));
         assert_eq!(c.consumer(0).get("isolation.level"), Some("read_committed"));
+    }
+
+    #[test]
+    fn a_key_that_the_clients_do_not_know_is_named_without_its_value() {
+        assert_eq!(clients(&[("sasl.mechanism", "PLAIN"), ("consumer.fetch.min.bytes", "7")]).check(), Ok(()));
+        for (key, named) in [("sasl.pasword", "`sasl.pasword`"), ("producer.lingerms", "`lingerms`")] {
+            let fault = clients(&[(key, "hush")]).check().unwrap_err().to_string();
+            assert!(fault.contains(named) && !fault.contains("hush"), "{fault}");
+        }
     }
 
     #[test]

@@ -67,6 +67,14 @@ fn wall_clock() -> Timestamp {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| Timestamp::try_from(d.as_millis()).unwrap_or(0))
 }
 
+/// Checks what goes to the Kafka clients as it is. Connects to nothing.
+///
+/// # Errors
+/// On a key that they don't know, or a value of the wrong type.
+pub fn check(config: &Config) -> Result<()> {
+    Clients::new(config, config.text("application.id").unwrap_or("millstream"), "").check()
+}
+
 /// Runs a topology on Kafka with `num.stream.threads` threads, until it is asked to stop or a thread fails.
 ///
 /// # Errors
@@ -76,6 +84,7 @@ pub fn run(config: &Config, run: Run) -> Result<()> {
     let base = Path::new(config.text("state.dir").unwrap_or("millstream-state"));
     let home = StateHome::take(base, application_id, config.text("process.id"))?;
     let clients = Clients::new(config, application_id, &home.process_id);
+    tracing::info!(application = application_id, brokers = clients.brokers(), "asking the brokers for topics");
     let admin = Admin::connect(&clients)?;
     let resolved = Arc::new(prepare(config, &run, &admin, application_id)?);
     admin.await_group(application_id, config.int("group.join.timeout.ms"), &run.stop)?;

@@ -14,7 +14,7 @@ pub use board::{Board, DiskFigure, LookAtDisk, Vitals};
 #[cfg(feature = "kafka")]
 pub use disk::disk;
 pub use ending::Ending;
-pub use logging::{LogFormat, logging};
+pub use logging::{LogFormat, logging, report};
 pub use settings::worker_settings;
 pub use signals::Stop;
 pub use watchdog::watch;

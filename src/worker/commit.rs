@@ -16,7 +16,7 @@ use super::{CommitOffset, Effect, Outcome, Planted, Request, Stable, Worker, hel
 use crate::{
     fault::Fault,
     record::{TaskId, Timestamp},
-    task::{Committed, Stamp, Task, at_task},
+    task::{Committed, Stamp, Task},
 };
 
 /// A task's part of a transaction.
@@ -101,7 +101,7 @@ impl Worker {
         let Some(group) = self.group.clone() else { return };
         for id in self.running_tasks() {
             if let Err(fault) = self.with_task(now, id, Task::flush) {
-                return self.fault(now, at_task(fault, id));
+                return self.task_fault(now, id, fault);
             }
         }
         self.keep_old_records(now);

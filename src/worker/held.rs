@@ -39,6 +39,8 @@ pub(super) struct Held {
     pub opened: Option<Vec<OpenedStore>>,
     /// True until the first transaction that carries it (I7).
     pub first: bool,
+    /// When the log said last how far its restore is.
+    pub restore_told: Timestamp,
 }
 
 impl Held {

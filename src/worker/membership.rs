@@ -50,6 +50,8 @@ impl Worker {
                 return;
             }
         };
+        let tasks: Vec<String> = wanted.keys().map(ToString::to_string).collect();
+        tracing::info!(generation = group.generation, tasks = tasks.join(" "), "assigned");
         self.group = Some(group);
         let gone: Vec<TaskId> = self.tasks.keys().filter(|id| !wanted.contains_key(id)).copied().collect();
         for id in gone {
@@ -122,6 +124,7 @@ impl Worker {
                 suspended_at: 0,
                 opened: None,
                 first: true,
+                restore_told: now,
             };
             self.tasks.insert(id, held);
             self.open(id);
@@ -144,10 +147,12 @@ impl Worker {
     }
 
     pub(super) fn revoked(&mut self, _now: Timestamp) {
+        tracing::info!("the group asks for the partitions; committing first");
         self.giving_up.get_or_insert(GivingUp::Revoked);
     }
 
     pub(super) fn lost(&mut self, _now: Timestamp) {
+        tracing::warn!("the partitions are lost to others; what is not committed is dropped");
         self.giving_up = Some(GivingUp::Lost);
     }
 

@@ -230,7 +230,7 @@ impl Worker {
         for id in self.running_tasks() {
             let result = self.with_task(now, id, |task, env| task.punctuate(Punctuation::WallClock, env));
             if let Err(fault) = result {
-                self.fault(now, at_task(fault, id));
+                self.task_fault(now, id, fault);
                 return;
             }
         }
@@ -252,7 +252,7 @@ impl Worker {
                     Ok(true) => done += 1,
                     Ok(false) => break,
                     Err(fault) => {
-                        self.fault(now, at_task(fault, id));
+                        self.task_fault(now, id, fault);
                         return left;
                     }
                 }
@@ -272,7 +272,7 @@ impl Worker {
         if pending > self.settings.cache_bytes_max
             && let Err(fault) = self.with_task(now, id, Task::flush)
         {
-            self.fault(now, at_task(fault, id));
+            self.task_fault(now, id, fault);
             return;
         }
         if self.outbox.bytes() > self.settings.outbox_bytes_max {
@@ -298,6 +298,13 @@ impl Worker {
             max_task_idle_ms: self.settings.max_task_idle_ms,
         };
         f(&mut self.tasks.get_mut(&id).expect("only known tasks are called").task, &mut env)
+    }
+
+    /// A failure of a task while records flow.
+    fn task_fault(&mut self, now: Timestamp, id: TaskId, fault: Fault) {
+        let fault = at_task(fault, id);
+        tracing::warn!(task = %id, %fault, "the task has failed");
+        self.fault(now, fault);
     }
 
     /// A failure while records flow: its remedy says what happens.

@@ -13,6 +13,9 @@ use crate::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
+/// Time between two log lines of one restore, in milliseconds.
+const RESTORE_TOLD_MS: i64 = 10_000;
+
 impl Worker {
     pub(super) fn open(&mut self, id: TaskId) {
         let request = self.request();
@@ -86,7 +89,13 @@ impl Worker {
                     Err(fault) if fault.remedy == Remedy::Rebuild => return self.reopen(now, id, &fault),
                     Err(fault) => return self.fail(now, at_task(fault, id)),
                 }
-                self.held(id).phase = Phase::Restoring(BTreeMap::new());
+                let held = self.held(id);
+                held.phase = Phase::Restoring(BTreeMap::new());
+                held.restore_told = now;
+                let remaining = held.task.replica.remaining();
+                if remaining > 0 {
+                    tracing::info!(task = %id, remaining, "restoring");
+                }
                 self.next_pieces(now, id);
             }
             Err(fault) if fault.remedy == Remedy::Retry => self.range(now, id),
@@ -188,6 +197,10 @@ impl Worker {
         }
         self.requests = next;
         if pieces.is_empty() {
+            let records: u64 = held.task.replica.slots.iter().map(|s| s.restored).sum();
+            if records > 0 && !held.task.replica.complete {
+                tracing::info!(task = %id, records, "restored");
+            }
             held.task.replica.complete = true;
             held.phase = Phase::Ready;
             self.run(now, id);
@@ -213,6 +226,7 @@ impl Worker {
             Err(fault) => return self.fail(now, at_task(fault, id)),
         };
         self.totals.restored += records.len() as u64;
+        self.tell_restore(now, id);
         // At least once a crash before the first offset commit leaves just this, and repeats are allowed.
         let accept_reset = self.settings.accept_reset || self.settings.guarantee == Guarantee::AtLeastOnce;
         let task = &mut self.tasks.get_mut(&id).expect("found above").task;
@@ -230,6 +244,16 @@ impl Worker {
             return self.fail(now, at_task(fault, id));
         }
         self.next_pieces(now, id);
+    }
+
+    /// Says from time to time how far a long restore has come.
+    fn tell_restore(&mut self, now: Timestamp, id: TaskId) {
+        let held = self.held(id);
+        if now - held.restore_told >= RESTORE_TOLD_MS {
+            held.restore_told = now;
+            let records: u64 = held.task.replica.slots.iter().map(|s| s.restored).sum();
+            tracing::info!(task = %id, records, remaining = held.task.replica.remaining(), "restoring");
+        }
     }
 
     /// Starts the operators of a complete task, or lets them go on, and fetches from the committed offsets.

@@ -78,19 +78,26 @@ type Case = (&'static [&'static str], &'static [(&'static str, &'static str)], &
 
 #[test]
 fn mistakes_end_with_two_and_one_clear_line() {
-    let cases: [Case; 6] = [
+    let cases: [Case; 7] = [
         (&["describe", "wordcount"], &[], "there is no topology `wordcount`: did you mean `word-count`?"),
         (
             &["config", "--set", "comit.interval.ms=1"],
             &[],
-            "unknown setting `comit.interval.ms` (flag): did you mean `commit.interval.ms`?",
+            "unknown setting `comit.interval.ms` (--set): did you mean `commit.interval.ms`?",
         ),
         (
             &["config"],
             &[("MILLSTREAM_COMMIT_INTERVAL_MS", "soon")],
-            "setting `commit.interval.ms`: `soon` is not a whole number (environment MILLSTREAM_COMMIT_INTERVAL_MS)",
+            "setting `commit.interval.ms`: `soon` is not a whole number (environment MILLSTREAM_COMMIT_INTERVAL_MS): \
+             its default is `100`",
         ),
         (&["config", "--set", "x"], &[], "--set x: no `=`: write --set key=value"),
+        (
+            &["config", "--config", "/nowhere/m.toml"],
+            &[],
+            "can't read the file of settings: No such file or directory (os error 2) (/nowhere/m.toml): check --config \
+             and MILLSTREAM_CONFIG",
+        ),
         (
             &["run", "word-count", "--embedded"],
             &[],
@@ -115,6 +122,129 @@ fn a_line_that_is_no_record_fails_the_run() {
     let output = millstream(&arguments, &[], "not json\n");
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(err(&output), "millstream: the line is not JSON (-, line 1): write one JSON value a line\n");
+}
+
+#[test]
+fn a_file_that_is_no_settings_is_one_line() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("m.toml");
+    for (text, says) in [
+        ("\ncommit.interval.ms =\n", "m.toml, line 2)"),
+        ("commit.intervall.ms = 5\n", "did you mean `commit.interval.ms`?"),
+        ("[commit]\ninterval.ms = \"soon\"\n", "`soon` is not a whole number"),
+        ("state.dir = 1979-05-27\n", "setting `state.dir` has no plain value"),
+    ] {
+        std::fs::write(&file, text).expect("a file");
+        let output = millstream(&["config", "--config", file.to_str().expect("text")], &[], "");
+        let said = err(&output);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(says) && said.contains("m.toml") && said.lines().count() == 1, "{said}");
+    }
+}
+
+#[test]
+fn files_of_a_run_are_checked_before_it_starts() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("lines.txt");
+    std::fs::write(&file, "a b\n").expect("a file");
+    let lines = format!("lines={}", file.display());
+    let run = |input: &str, output: &str| {
+        let output = millstream(&["run", "word-count", "--embedded", "--input", input, "--output", output], &[], "");
+        (output.status.code(), err(&output))
+    };
+    let (code, said) = run("lines=/nowhere/lines.txt", "counts=-");
+    assert_eq!(
+        (code, &*said),
+        (
+            Some(2),
+            "millstream: can't read the input: No such file or directory (os error 2) (/nowhere/lines.txt): check the \
+             path after --input\n"
+        )
+    );
+    let (code, said) = run(&lines, "counts=/nowhere/out");
+    assert!(code == Some(2) && said.contains("check the path after --output"), "{said}");
+    let (code, said) = run(&lines, &format!("counts={}", file.display()));
+    assert!(code == Some(2) && said.contains("the output would overwrite an input"), "{said}");
+    assert_eq!(std::fs::read_to_string(&file).expect("the input is there"), "a b\n");
+    let (code, said) = run(&lines, "count=-");
+    assert!(code == Some(2) && said.contains("it writes `counts`"), "{said}");
+}
+
+/// Everything on standard error is JSON then, the reason of the end included, and names its thread.
+#[test]
+fn json_logs_are_json_to_the_last_line() {
+    let arguments = ["run", "channel-stats", "--embedded", "--input", "chat=-"];
+    let good = "{\"channel\":\"a\",\"user\":\"u\",\"text\":\"t\",\"ts\":5}\n";
+    for (input, code) in [(good, 0), ("not json\n", 1), ("{\"channel\":\"a\"}\n", 1)] {
+        let environment = [("MILLSTREAM_LOG_FORMAT", "json"), ("MILLSTREAM_LOG_LEVEL", "debug")];
+        let output = millstream(&arguments, &environment, input);
+        let said = err(&output);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.lines().count() > 0);
+        for line in said.lines() {
+            let parsed: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+            for field in ["timestamp", "level", "message", "threadName"] {
+                assert!(parsed[field].is_string(), "{field} is not in {line}");
+            }
+        }
+    }
+}
+
+#[cfg(feature = "kafka")]
+#[test]
+fn what_only_a_full_build_checks_is_checked_before_a_broker_is_asked() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let state = format!("state.dir={}", directory.path().display());
+    let nobody = "bootstrap.servers=127.0.0.1:1";
+    let run = |set: &[&str]| {
+        let mut arguments = vec!["run", "word-count", "--set", nobody];
+        arguments.extend(set.iter().flat_map(|s| ["--set", s]));
+        let output = millstream(&arguments, &[], "");
+        (output.status.code(), err(&output))
+    };
+    let (code, said) = run(&["http.listen=off", "state.dir=/dev/null"]);
+    assert!(code == Some(1) && said.ends_with("set state.dir to a directory that this process may write\n"), "{said}");
+    let (code, said) = run(&["sasl.pasword=hush"]);
+    assert!(code == Some(2) && said.contains("refuses `sasl.pasword`") && !said.contains("hush"), "{said}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let listen = format!("http.listen={}", taken.local_addr().expect("it is bound"));
+    let (code, said) = run(&[&listen, &state]);
+    assert!(code == Some(1) && said.contains("can't listen") && said.contains("to another address"), "{said}");
+}
+
+/// The first waits for a broker that never comes, and holds the directory meanwhile.
+#[cfg(feature = "kafka")]
+#[test]
+fn two_processes_do_not_share_a_state_directory() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let state = format!("state.dir={}", directory.path().display());
+    let arguments =
+        ["run", "word-count", "--set", "bootstrap.servers=127.0.0.1:1", "--set", "http.listen=off", "--set", &state];
+    let mut first = Command::new(env!("CARGO_BIN_EXE_millstream"))
+        .args(arguments)
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the worker binary starts");
+    let lock = directory.path().join("word-count").join("kafka-streams-process-metadata");
+    while !lock.exists() {
+        assert!(first.try_wait().expect("a child of ours").is_none(), "it waits for the broker");
+        std::thread::yield_now();
+    }
+    let second = millstream(&arguments, &[], "");
+    let _ = first.kill();
+    let _ = first.wait();
+    assert_eq!(second.status.code(), Some(1), "{}", err(&second));
+    let last = err(&second).lines().last().unwrap_or_default().to_owned();
+    assert_eq!(
+        last,
+        format!(
+            "millstream: another process uses the state directory ({}): give each process its own state.dir",
+            directory.path().join("word-count").display()
+        )
+    );
 }
 
 #[test]
