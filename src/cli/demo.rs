@@ -2,7 +2,7 @@
 
 use crate::{
     embedded::{MakeDisks, Script, demo},
-    fault::Result,
+    fault::{Fault, Result},
     runtime::{Ending, Stop},
 };
 use std::io::Write;
@@ -11,6 +11,8 @@ use std::io::Write;
 pub fn run(out: &mut dyn Write) -> Result<Ending> {
     let stop = Stop::on_signals()?;
     let place = Place::new();
+    let said = |e: std::io::Error| Fault::stop(format!("can't print: {e}"));
+    writeln!(out, "millstream demo: state {}.\n", place.state()).map_err(said)?;
     let verdict = demo(Script::default(), place.disks(), out, &stop.flag())?;
     Ok(if verdict.exact() { Ending::Done } else { Ending::Differs })
 }
@@ -22,6 +24,10 @@ struct Place;
 impl Place {
     fn new() -> Self {
         Self
+    }
+
+    fn state(&self) -> &'static str {
+        "in memory, restored from the changelog"
     }
 
     fn disks(&self) -> MakeDisks {
@@ -39,6 +45,10 @@ struct Place(std::path::PathBuf);
 impl Place {
     fn new() -> Self {
         Self(std::env::temp_dir().join(format!("millstream-demo-{}", std::process::id())))
+    }
+
+    fn state(&self) -> &'static str {
+        "on disk in RocksDB, and in the changelog"
     }
 
     fn disks(&self) -> MakeDisks {

@@ -27,7 +27,9 @@ pub fn ask(config: &Config) -> Result<()> {
     if address.ip().is_unspecified() {
         address.set_ip(if address.is_ipv4() { [127, 0, 0, 1].into() } else { [0, 0, 0, 0, 0, 0, 0, 1].into() });
     }
-    let answer = get(address).map_err(|e| bad(format!("the worker doesn't answer: {e}")))?;
+    let answer = get(address).map_err(|e| {
+        bad(format!("the worker doesn't answer: {e}")).hint("does it run, with the same `http.listen`?")
+    })?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     if head.split(' ').nth(1) == Some("200") {
         return Ok(());

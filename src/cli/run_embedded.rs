@@ -47,6 +47,9 @@ pub fn prepare(
         }
         outputs.push(Output { topic: topic.to_owned(), key: format.key, value: format.value, lines: create(file)? });
     }
+    if let (true, Some(topic)) = (outputs.is_empty(), entry.outputs.first()) {
+        tracing::warn!("no --output: nothing is printed; add for example --output {}=-", topic.name);
+    }
     Ok(FileRun {
         topology,
         application_id: config.text("application.id").unwrap_or(entry.name).to_owned(),

@@ -35,6 +35,8 @@ const APPLICATION: &str = "demo";
 const PARTITIONS: i32 = 8;
 const WINDOW_MS: i64 = 2_000;
 const GRACE_MS: i64 = 30_000;
+/// After so long without a heartbeat a replica counts as dead; short, so that a kill is noticed while people watch.
+const SESSION_MS: i64 = 1_500;
 /// How long a replica may take to commit, close and leave.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -103,12 +105,12 @@ pub fn demo(script: Script, disks: MakeDisks, out: &mut dyn Write, stop: &Atomic
             if let Some(replica) = replicas[1].take() {
                 replica.kill();
             }
-            show.say("replica-1 is killed: no goodbye, its transaction stays open, what it had in memory is gone")?;
+            show.killed()?;
         }
         if elapsed >= script.restart && !restarted {
             restarted = true;
             replicas[1] = Some(stage.start(1)?);
-            show.say("replica-1 starts again and restores from the changelog what it lacks")?;
+            show.say("replica 1 starts again; it gets partitions back, and restores from the changelog what it lacks of them")?;
         }
         for (number, replica) in replicas.iter_mut().enumerate() {
             if let Some(fault) = replica.as_mut().and_then(Replica::failure) {
@@ -118,6 +120,7 @@ pub fn demo(script: Script, disks: MakeDisks, out: &mut dyn Write, stop: &Atomic
         if elapsed.as_secs() > second {
             second = elapsed.as_secs();
             let snapshots = replicas.each_ref().map(|r| r.as_ref().map(Replica::snapshot));
+            cluster.with_log(|log| show.look(log))?;
             show.line(second, generator.sent(), &snapshots)?;
         }
         if ended && restarted && cluster.with_log(|log| all_committed(log))? {
@@ -183,8 +186,7 @@ struct Stage {
 impl Stage {
     fn start(&self, number: usize) -> Result<Replica> {
         let mut client = ClientConfig::new(APPLICATION, format!("replica-{number}"), self.resolved.subscription());
-        // Short, so that a kill is noticed while people watch.
-        client.session_timeout_ms = 1_500;
+        client.session_timeout_ms = SESSION_MS;
         client.heartbeat_interval_ms = 200;
         client.rebalance_timeout_ms = 5_000;
         client.transaction_timeout_ms = 2_000;
