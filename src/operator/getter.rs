@@ -30,7 +30,7 @@ impl<K: 'static, V: 'static, R: Rows<K>> Getter<K, V> for TableStore<V, R> {
         match cx.store(self.store).spec().kind {
             StoreKind::Versioned { .. } => match cx.store(self.store).get_version(&row, Some(as_of))? {
                 Some(VersionRow { value, timestamp, .. }) => {
-                    Ok(Some((self.decode(cx, &Row { value, timestamp })?, timestamp)))
+                    Ok(Some((self.decode(cx, &Row { value: value.into(), timestamp })?, timestamp)))
                 }
                 None => Ok(None),
             },

@@ -25,7 +25,7 @@ impl<K: 'static, V: 'static> JoinStore<K, V> {
         let mut found = Vec::new();
         cx.store(self.store).scan_key(&key, from, to, false, &mut |id, row| {
             let time = self.rows.split(id).map(|(_, time, _)| time);
-            found.extend(time.zip(split_join_value(&row.value)));
+            found.extend(time.zip(split_join_value(&row.value.into())));
             ControlFlow::Continue(())
         })?;
         found.into_iter().map(|(time, value)| Ok((time, decode(cx, self.store, &self.value, &value)?))).collect()

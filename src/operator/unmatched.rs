@@ -155,7 +155,7 @@ impl Unmatched {
                     open[usize::from(left)] = true;
                     return ControlFlow::Continue(());
                 }
-                due.push((Bytes::copy_from_slice(id), row.value));
+                due.push((Bytes::copy_from_slice(id), Bytes::from(row.value)));
                 if due.len() < ROWS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             })?;
             let whole = due.len() < ROWS_MAX;

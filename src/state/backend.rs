@@ -1,5 +1,6 @@
 //! The last tier: where the rows of one store lie when they are not in memory.
 
+use super::short_bytes::ShortBytes;
 use crate::{
     fault::Result,
     record::{Offset, Timestamp},
@@ -28,7 +29,7 @@ pub struct Saved {
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     /// Stored form of rows in ascending order of row id; `None` deletes.
-    pub rows: Vec<(Bytes, Option<Bytes>)>,
+    pub rows: Vec<(ShortBytes, Option<ShortBytes>)>,
     /// Rows below this row id have expired: they may go, whole files at a time. `None` when the store doesn't expire.
     pub expire_below: Option<Bytes>,
     /// The description that becomes true with these rows.

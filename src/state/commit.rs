@@ -1,6 +1,9 @@
 //! What happens to a store at the end of a transaction, and how its changelog fills it.
 
-use super::{ChangelogSink, Store, StoreKind, flaw::Flaw, overlay::Overlay, row::Version, table::is_below};
+use super::{
+    ChangelogSink, Store, StoreKind, flaw::Flaw, overlay::Overlay, row::Version, row_map::hash,
+    short_bytes::ShortBytes, table::is_below,
+};
 use crate::{
     fault::{Remedy, Result},
     record::{Offset, Timestamp},
@@ -15,6 +18,7 @@ impl Store {
     /// When the outcome of the transaction drained before is still open, or an update is still held back: both would
     /// lose writes.
     pub fn drain(&mut self, sink: &mut dyn ChangelogSink) -> u64 {
+        self.last = None;
         assert!(self.frozen.is_none(), "store {}: one commit at a time", self.spec.name);
         assert!(self.open.held_bytes() == 0, "store {}: a commit flushes the record cache first", self.spec.name);
         let mut frozen = std::mem::replace(&mut self.open, self.spare.take().expect("not more than two overlays"));
@@ -24,7 +28,8 @@ impl Store {
             let mut drained = 0;
             frozen.for_each_logged(|row, version| {
                 if !kind.is_index(row)
-                    && let Some((value, headers)) = kind.changelog_value(version.value.clone())
+                    && let Some((value, headers)) =
+                        kind.changelog_value(version.value.as_deref().map(Bytes::copy_from_slice))
                 {
                     sink.log(kind.changelog_key(row), value, version.timestamp, headers);
                     drained += 1;
@@ -44,6 +49,7 @@ impl Store {
     /// records drained and one marker, if there was a record (I2). `now` is the wall clock taken before the commit was
     /// sent. Without a frozen overlay it only counts as [`Store::covered`].
     pub fn committed(&mut self, now: Timestamp) {
+        self.last = None;
         if let Some(mut frozen) = self.frozen.take() {
             if self.spec.logged && (frozen.drained > 0 || self.flaw == Flaw::MarkerWithoutRecords) {
                 let drained = Offset::try_from(frozen.drained).expect("fewer records than offsets");
@@ -69,6 +75,7 @@ impl Store {
 
     /// Forgets every uncommitted write; stream time goes back to that of the last commit.
     pub fn discard(&mut self) {
+        self.last = None;
         let frozen = self.frozen.take();
         if self.flaw == Flaw::OverlayAfterAbort {
             if let (Some(mut frozen), true) = (frozen, self.open.is_empty()) {
@@ -88,9 +95,9 @@ impl Store {
     fn apply(&mut self, overlay: &Overlay) {
         self.committed_stream_time = self.committed_stream_time.max(overlay.stream_time);
         let cut = self.floor_at(self.committed_stream_time);
-        for (row, version) in overlay.written() {
+        for (hash, row, version) in overlay.written() {
             if !is_below(row, cut) {
-                self.write(row.clone(), version.clone());
+                self.write(hash, row, version.clone());
             }
         }
         if let Some(cut) = cut {
@@ -99,11 +106,11 @@ impl Store {
     }
 
     /// Writes a committed version. A deletion that meets nothing in the backend leaves no trace.
-    pub(super) fn write(&mut self, row: Bytes, version: Version) {
-        if version.value.is_none() && !self.backend_may_have(&row) {
-            self.table.remove(&row);
+    pub(super) fn write(&mut self, hash: u64, row: &[u8], version: Version) {
+        if version.value.is_none() && !self.backend_may_have(row) {
+            self.table.remove(hash, row);
         } else {
-            self.table.write(row, version, self.flaw == Flaw::SavedReadStale);
+            self.table.write(hash, row, version, self.flaw == Flaw::SavedReadStale);
         }
     }
 
@@ -112,6 +119,7 @@ impl Store {
     /// # Errors
     /// When the key is none of this store's (D-166).
     pub fn restore(&mut self, key: &Bytes, value: Option<&Bytes>, timestamp: Timestamp) -> Result<()> {
+        self.last = None;
         if let StoreKind::Versioned { .. } = self.spec.kind {
             self.restore_version(key, value, timestamp);
             return Ok(());
@@ -126,11 +134,11 @@ impl Store {
         self.advance_stream_time(time);
         let cut = self.floor_at(self.committed_stream_time);
         if !is_below(&row, cut) {
-            let value = value.map(|value| kind.restored_value(value));
+            let value = value.map(|value| ShortBytes::from(kind.restored_value(value)));
             if let Some((index, version)) = self.index_of(&row, value.is_some(), timestamp) {
-                self.write(index, version);
+                self.write(hash(&index), &index, version);
             }
-            self.write(row, Version { value, timestamp });
+            self.write(hash(&row), &row, Version { value, timestamp });
             if let Some(cut) = cut {
                 self.table.drop_below(cut);
             }

@@ -84,7 +84,7 @@ fn scans_keep_their_bounds(backend: &dyn Backend) {
 
 fn any_bytes_are_a_row_id(backend: &dyn Backend) {
     let ids: Vec<Bytes> = [&b""[..], b"\0", b"\0\0", b"\x01", b"\xff", b"\xff\xff"].map(Bytes::from_static).to_vec();
-    let all: Vec<_> = ids.iter().map(|id| (id.clone(), Some(id.clone()))).collect();
+    let all: Vec<_> = ids.iter().map(|id| (id.into(), Some(id.into()))).collect();
     backend.persist(&Batch { rows: all, expire_below: None, saved: Some(saved(1)) }).unwrap();
     for id in &ids {
         assert_eq!(backend.get(id).unwrap().as_ref(), Some(id));

@@ -130,7 +130,7 @@ impl Store {
     /// Logs a record without a value. Nobody can read it and it does not move time, but Kafka Streams' join writes it.
     pub fn log_null(&mut self, row: Bytes, timestamp: Timestamp, headers: &Headers) {
         let value = (!headers.is_empty()).then(|| [&[NULL], &encode(headers)[..]].concat().into());
-        self.open.put(row, Version { value, timestamp });
+        self.write_open(row, Version { value, timestamp });
     }
 }
 
@@ -154,7 +154,7 @@ mod tests {
         let mut found = Vec::new();
         store
             .scan_key(key.as_bytes(), from, to, false, &mut |id, row| {
-                let value = split_join_value(&row.value).map(|value| String::from_utf8(value.to_vec()).unwrap());
+                let value = split_join_value(&row.value.into()).map(|value| String::from_utf8(value.to_vec()).unwrap());
                 found.extend(value.map(|value| (rows().split(id).unwrap().1, value)));
                 ControlFlow::Continue(())
             })

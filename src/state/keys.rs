@@ -80,12 +80,12 @@ impl StoreKind {
     ///
     /// # Panics
     /// When the row id of a window store or session store is too short; [`Store::put`](super::Store::put) lets none in.
-    pub fn changelog_key(self, row: &Bytes) -> Bytes {
+    pub fn changelog_key(self, row: &[u8]) -> Bytes {
         match self {
-            Self::KeyValue | Self::Buffer => row.clone(),
+            Self::KeyValue | Self::Buffer => Bytes::copy_from_slice(row),
             Self::Versioned { .. } => {
                 let (key, ..) = split_version_row(row).expect("a version's row id has key and time");
-                row.slice_ref(key)
+                Bytes::copy_from_slice(key)
             }
             Self::Segmented(segmented) => segmented.changelog_key(row),
             Self::Window { .. } => {

@@ -80,8 +80,8 @@ impl Backend for MemoryBackend {
         }
         for (id, stored) in &batch.rows {
             match stored {
-                Some(stored) => contents.rows.insert(id.clone(), stored.clone()),
-                None => contents.rows.remove(id),
+                Some(stored) => contents.rows.insert(id.clone().into(), stored.clone().into()),
+                None => contents.rows.remove(&id[..]),
             };
         }
         if batch.saved.is_some() {

@@ -147,7 +147,7 @@ impl Model {
             self.held.push((id.clone(), held.unwrap_or_else(|| self.open.rows.get(&id).filter(|_| !expired).cloned())));
         }
         match bytes {
-            Some(value) => self.open.rows.insert(id, Row { value, timestamp }),
+            Some(value) => self.open.rows.insert(id, Row { value: value.into(), timestamp }),
             None => self.open.rows.remove(&id),
         };
         Ok(())
@@ -159,7 +159,7 @@ impl Model {
             (old.is_some() || new.is_some()).then_some((id, old, new))
         });
         let expected: Vec<_> = held.collect();
-        let taken: Vec<_> = self.store.take_pending().into_iter().map(|p| (p.row, p.old, p.new)).collect();
+        let taken: Vec<_> = self.store.take_pending().into_iter().map(|p| (p.row.into(), p.old, p.new)).collect();
         same!(taken, expected);
         same!(self.store.pending_bytes(), 0);
         Ok(())
@@ -251,7 +251,7 @@ impl Model {
         if let StoreKind::Segmented(segmented) = self.kind {
             return self.compare_segmented(segmented, &expected);
         }
-        let values: Vec<_> = expected.iter().map(|(id, row)| (id.clone(), row.value.clone())).collect();
+        let values: Vec<_> = expected.iter().map(|(id, row)| (id.clone(), Bytes::from(row.value.clone()))).collect();
         same!(rows(&mut self.store, b"", None, false), values.clone());
         for row in 0..16 {
             let id = self.row(row).0;

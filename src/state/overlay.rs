@@ -1,22 +1,25 @@
 //! The first tier: what one transaction wrote, in the order in which it wrote it.
 
-use super::row::{Pending, Row, Version};
+use super::{
+    row::{Pending, Version},
+    row_map::{RowMap, hash},
+    short_bytes::ShortBytes,
+};
 use crate::record::{Headers, NO_TIMESTAMP, SourceContext, Timestamp};
-use bytes::Bytes;
-use foldhash::fast::FixedState;
-use indexmap::{IndexMap, map::Entry};
 use std::collections::BTreeSet;
 
-/// What a row costs above its bytes: handles, the map's slack and the allocator's headers.
-const ROW_BYTES: usize = 200;
-/// What a changelog record costs above its bytes while it waits for the commit.
-const LOGGED_BYTES: usize = 80;
-/// What an update held back costs above its bytes.
+/// What a row costs above bytes outside of its place: the place with the slack of the map.
+const ROW_BYTES: usize = 144;
+/// What a changelog record costs above bytes outside of its place while it waits for the commit.
+const LOGGED_BYTES: usize = 100;
+/// What an update held back costs above its headers.
 const HELD_BYTES: usize = 160;
 
 /// The update of a row that the record cache holds back.
 struct Held {
-    old: Option<Row>,
+    /// Place of the row.
+    place: u32,
+    old: Option<Version>,
     headers: Headers,
     source: Option<SourceContext>,
     /// Rank of the last update among all of the transaction.
@@ -28,22 +31,28 @@ struct OverlayRow {
     version: Version,
     /// False while only the record cache knows of the row.
     written: bool,
-    held: Option<Box<Held>>,
+    /// Place among what is held back.
+    held: Option<u32>,
 }
 
 /// A write in the form and order of the changelog.
-pub(super) struct Logged {
-    pub(super) row: Bytes,
-    pub(super) version: Version,
+struct Logged {
+    row: ShortBytes,
+    version: Version,
+}
+
+/// A row to be written, and where it is.
+pub(super) struct At {
+    pub(super) row: ShortBytes,
+    pub(super) hash: u64,
+    /// Its place in the overlay, if it is there.
+    pub(super) place: Option<u32>,
 }
 
 /// The rows that one transaction wrote.
 pub(super) struct Overlay {
-    rows: IndexMap<Bytes, OverlayRow, FixedState>,
-    /// Row ids in order; kept only once somebody has scanned.
-    sorted: Option<BTreeSet<Bytes>>,
-    /// Places in `rows` that hold an update back.
-    held: Vec<usize>,
+    rows: RowMap<OverlayRow>,
+    held: Vec<Held>,
     held_bytes: usize,
     ranks: u64,
     /// Every single write, when the changelog shall get them all.
@@ -58,8 +67,7 @@ pub(super) struct Overlay {
 impl Overlay {
     pub(super) fn new(log_each_write: bool) -> Self {
         Self {
-            rows: IndexMap::with_hasher(FixedState::default()),
-            sorted: None,
+            rows: RowMap::default(),
             held: Vec::new(),
             held_bytes: 0,
             ranks: 0,
@@ -73,9 +81,6 @@ impl Overlay {
     /// Empties it for another transaction. Memory for rows, and the wish for order, stay.
     pub(super) fn reset(&mut self) {
         self.rows.clear();
-        if let Some(sorted) = &mut self.sorted {
-            sorted.clear();
-        }
         if let Some(log) = &mut self.log {
             log.clear();
         }
@@ -96,127 +101,147 @@ impl Overlay {
         self.held_bytes
     }
 
-    pub(super) fn get(&self, row: &[u8]) -> Option<&Version> {
-        Some(&self.rows.get(row)?.version)
+    /// The place of a row.
+    pub(super) fn find(&self, hash: u64, row: &[u8]) -> Option<u32> {
+        self.rows.find(hash, row)
+    }
+
+    /// The version of the row at a place.
+    ///
+    /// # Panics
+    /// When there is none: an overlay never loses a row.
+    pub(super) fn at(&self, place: u32) -> &Version {
+        &self.row(place).version
+    }
+
+    fn row(&self, place: u32) -> &OverlayRow {
+        self.rows.at(place).expect("an overlay never loses a row").1
+    }
+
+    fn row_mut(&mut self, place: u32) -> &mut OverlayRow {
+        self.rows.at_mut(place).expect("an overlay never loses a row").1
+    }
+
+    pub(super) fn get(&self, hash: u64, row: &[u8]) -> Option<&Version> {
+        Some(self.at(self.find(hash, row)?))
     }
 
     /// True when an update of the row is held back: what was forwarded before is known already.
-    pub(super) fn holds(&self, row: &[u8]) -> bool {
-        self.rows.get(row).is_some_and(|row| row.held.is_some())
+    pub(super) fn holds(&self, place: u32) -> bool {
+        self.row(place).held.is_some()
     }
 
     /// A write that takes effect at once.
-    pub(super) fn put(&mut self, row: Bytes, version: Version) {
+    pub(super) fn put(&mut self, at: At, version: Version) {
         if let Some(log) = &mut self.log {
-            self.bytes += LOGGED_BYTES + version.bytes();
-            log.push(Logged { row: row.clone(), version: version.clone() });
+            self.bytes += LOGGED_BYTES + at.row.heap_bytes() + version.heap_bytes();
+            log.push(Logged { row: at.row.clone(), version: version.clone() });
         }
-        let place = self.set(row, version);
-        self.rows[place].written = true;
+        let place = self.set(at, version);
+        self.row_mut(place).written = true;
     }
 
     /// A write whose forward waits. `old` is what the row was before; it counts only for a row not held back yet.
     pub(super) fn put_held(
         &mut self,
-        row: Bytes,
+        at: At,
         version: Version,
-        old: impl FnOnce() -> Option<Row>,
+        old: Option<Version>,
         headers: &Headers,
         source: Option<&SourceContext>,
     ) {
-        let bytes = HELD_BYTES + row.len() + version.bytes() + headers.bytes();
+        let bytes = HELD_BYTES + headers.bytes();
         let rank = self.ranks;
         self.ranks += 1;
-        let place = self.set(row, version);
-        let entry = &mut self.rows[place];
-        if let Some(held) = &mut entry.held {
+        let place = self.set(at, version);
+        if let Some(held) = self.row(place).held {
+            let held = &mut self.held[held as usize];
             self.held_bytes = self.held_bytes + bytes - held.bytes;
             held.headers.clone_from(headers);
-            held.source = source.cloned();
+            held.source.clone_from(&source.cloned());
             (held.rank, held.bytes) = (rank, bytes);
         } else {
-            let held = Held { old: old(), headers: headers.clone(), source: source.cloned(), rank, bytes };
-            entry.held = Some(Box::new(held));
-            self.held.push(place);
+            let at = u32::try_from(self.held.len()).expect("a transaction has less than 2^32 rows");
+            self.row_mut(place).held = Some(at);
+            self.held.push(Held { place, old, headers: headers.clone(), source: source.cloned(), rank, bytes });
             self.held_bytes += bytes;
         }
     }
 
-    fn set(&mut self, row: Bytes, version: Version) -> usize {
-        let (row_len, new) = (row.len(), version.bytes());
-        match self.rows.entry(row) {
-            Entry::Occupied(mut entry) => {
-                let old = std::mem::replace(&mut entry.get_mut().version, version);
-                self.bytes = self.bytes + new - old.bytes();
-                entry.index()
-            }
-            Entry::Vacant(entry) => {
-                if let Some(sorted) = &mut self.sorted {
-                    sorted.insert(entry.key().clone());
-                }
-                self.bytes += ROW_BYTES + row_len + new;
-                let place = entry.index();
-                entry.insert(OverlayRow { version, written: false, held: None });
-                place
-            }
+    fn set(&mut self, At { row, hash, place }: At, version: Version) -> u32 {
+        let new = version.heap_bytes();
+        if let Some(place) = place {
+            let old = std::mem::replace(&mut self.row_mut(place).version, version);
+            self.bytes = self.bytes + new - old.heap_bytes();
+            return place;
         }
+        self.bytes += ROW_BYTES + row.heap_bytes() + new;
+        self.rows.insert(hash, row, OverlayRow { version, written: false, held: None })
     }
 
     /// Takes what is held back, in the order of last updates. From here on these rows are written (P-62); one that
     /// was made and deleted meanwhile is as if it had never been (P-64).
     pub(super) fn take_held(&mut self) -> Vec<Pending> {
-        let mut taken = Vec::with_capacity(self.held.len());
-        for place in self.held.drain(..) {
-            let (id, entry) = self.rows.get_index_mut(place).expect("an overlay never loses a row");
-            let held = entry.held.take().expect("its place is listed");
-            let new = entry.version.row();
-            let changed = held.old.is_some() || new.is_some();
-            if !changed && !entry.written {
+        let mut held = std::mem::take(&mut self.held);
+        self.held_bytes = 0;
+        // Mostly in order already: only rows updated twice are out of it.
+        held.sort_by_key(|held| held.rank);
+        let mut taken = Vec::with_capacity(held.len());
+        for Held { place, old, headers, source, .. } in held.drain(..) {
+            let (row, entry) = self.rows.at_mut(place).expect("an overlay never loses a row");
+            entry.held = None;
+            let (old, new) = (old.and_then(|old| old.row()), entry.version.row());
+            if old.is_none() && new.is_none() && !entry.written {
                 continue;
             }
             entry.written = true;
-            let Held { old, headers, source, rank, .. } = *held;
-            let timestamp = entry.version.timestamp;
-            taken.push((rank, Pending { row: id.clone(), old, new, timestamp, headers, source }));
-        }
-        self.held_bytes = 0;
-        taken.sort_unstable_by_key(|(rank, _)| *rank);
-        let mut taken: Vec<_> = taken.into_iter().map(|(_, pending)| pending).collect();
-        if let Some(log) = &mut self.log {
-            for Pending { row, new, timestamp, .. } in &taken {
-                let version = Version { value: new.as_ref().map(|new| new.value.clone()), timestamp: *timestamp };
-                self.bytes += LOGGED_BYTES + version.bytes();
-                log.push(Logged { row: row.clone(), version });
+            if let Some(log) = &mut self.log {
+                self.bytes += LOGGED_BYTES + row.heap_bytes() + entry.version.heap_bytes();
+                log.push(Logged { row: row.clone(), version: entry.version.clone() });
+            }
+            // A write past the cache may have come in between: then the log must say that the row is gone.
+            if old.is_some() || new.is_some() {
+                let timestamp = entry.version.timestamp;
+                taken.push(Pending { row: row.clone(), old, new, timestamp, headers, source });
             }
         }
-        // A write past the cache may have come in between: then the log must say that the row is gone.
-        taken.retain(|pending| pending.old.is_some() || pending.new.is_some());
+        // Its memory stays.
+        self.held = held;
         taken
     }
 
     /// What goes to the changelog: each write, or the last version of each written row in the order of first writes.
-    pub(super) fn for_each_logged(&self, mut visit: impl FnMut(&Bytes, &Version)) {
+    pub(super) fn for_each_logged(&self, mut visit: impl FnMut(&ShortBytes, &Version)) {
         match &self.log {
             Some(log) => log.iter().for_each(|logged| visit(&logged.row, &logged.version)),
-            None => self.written().for_each(|(row, version)| visit(row, version)),
+            None => self.written().for_each(|(_, row, version)| visit(row, version)),
         }
     }
 
-    /// The last version of each written row in the order of first writes.
-    pub(super) fn written(&self) -> impl Iterator<Item = (&Bytes, &Version)> {
-        self.rows.iter().filter(|(_, row)| row.written).map(|(id, row)| (id, &row.version))
+    /// Hash, id and last version of each written row, in the order of first writes.
+    pub(super) fn written(&self) -> impl Iterator<Item = (u64, &ShortBytes, &Version)> {
+        self.rows.iter().filter(|(_, _, row)| row.written).map(|(hash, id, row)| (hash, id, &row.version))
     }
 
     /// Keeps row ids in order from here on.
     pub(super) fn sort(&mut self) {
-        if self.sorted.is_none() {
-            self.sorted = Some(self.rows.keys().cloned().collect());
-        }
+        self.rows.sort();
     }
 
     /// Row ids in order; [`Overlay::sort`] was called before.
-    pub(super) fn sorted(&self) -> &BTreeSet<Bytes> {
-        self.sorted.as_ref().expect("sorted before it is scanned")
+    pub(super) fn sorted(&self) -> &BTreeSet<ShortBytes> {
+        self.rows.sorted()
+    }
+
+    /// The version of a row that [`Overlay::sorted`] gave.
+    pub(super) fn version_of(&self, id: &[u8]) -> &Version {
+        &self.rows.of(id).version
+    }
+
+    /// Where a row is to be written.
+    pub(super) fn locate(&self, row: ShortBytes) -> At {
+        let hash = hash(&row);
+        At { hash, place: self.find(hash, &row), row }
     }
 }
 
@@ -225,10 +250,20 @@ mod tests {
     use super::*;
 
     fn version(value: Option<&'static str>, timestamp: i64) -> Version {
-        Version { value: value.map(|v| Bytes::from_static(v.as_bytes())), timestamp }
+        Version { value: value.map(Into::into), timestamp }
     }
 
-    fn logged(overlay: &Overlay) -> Vec<(Bytes, Option<Bytes>)> {
+    fn hold(overlay: &mut Overlay, row: &str, version: Version) {
+        let at = overlay.locate(row.into());
+        overlay.put_held(at, version, None, Headers::none(), None);
+    }
+
+    fn put(overlay: &mut Overlay, row: &str, version: Version) {
+        let at = overlay.locate(row.into());
+        overlay.put(at, version);
+    }
+
+    fn logged(overlay: &Overlay) -> Vec<(ShortBytes, Option<ShortBytes>)> {
         let mut out = Vec::new();
         overlay.for_each_logged(|row, version| out.push((row.clone(), version.value.clone())));
         out
@@ -237,19 +272,19 @@ mod tests {
     #[test]
     fn deduplicated_rows_come_in_the_order_of_first_writes() {
         let mut overlay = Overlay::new(false);
-        overlay.put("b".into(), version(Some("1"), 1));
-        overlay.put("a".into(), version(Some("2"), 2));
-        overlay.put("b".into(), version(None, 3));
+        put(&mut overlay, "b", version(Some("1"), 1));
+        put(&mut overlay, "a", version(Some("2"), 2));
+        put(&mut overlay, "b", version(None, 3));
         assert_eq!(logged(&overlay), [("b".into(), None), ("a".into(), Some("2".into()))]);
     }
 
     #[test]
     fn without_deduplication_each_write_and_each_flush_is_logged() {
         let mut overlay = Overlay::new(true);
-        overlay.put("b".into(), version(Some("1"), 1));
-        overlay.put_held("c".into(), version(Some("x"), 1), || None, Headers::none(), None);
-        overlay.put_held("c".into(), version(Some("y"), 1), || None, Headers::none(), None);
-        overlay.put("b".into(), version(None, 3));
+        put(&mut overlay, "b", version(Some("1"), 1));
+        hold(&mut overlay, "c", version(Some("x"), 1));
+        hold(&mut overlay, "c", version(Some("y"), 1));
+        put(&mut overlay, "b", version(None, 3));
         overlay.take_held();
         let expected = [("b".into(), Some("1".into())), ("b".into(), None), ("c".into(), Some("y".into()))];
         assert_eq!(logged(&overlay), expected);
@@ -259,7 +294,7 @@ mod tests {
     fn held_updates_come_in_the_order_of_last_updates_and_once() {
         let mut overlay = Overlay::new(false);
         for (row, value) in [("a", "1"), ("b", "2"), ("a", "3")] {
-            overlay.put_held(row.into(), version(Some(value), 1), || None, Headers::none(), None);
+            hold(&mut overlay, row, version(Some(value), 1));
         }
         let rows: Vec<_> = overlay.take_held().into_iter().map(|p| (p.row, p.new.unwrap().value)).collect();
         assert_eq!(rows, [("b".into(), "2".into()), ("a".into(), "3".into())]);
@@ -270,8 +305,8 @@ mod tests {
     #[test]
     fn a_row_made_and_deleted_between_flushes_leaves_no_trace_p64() {
         let mut overlay = Overlay::new(false);
-        overlay.put_held("a".into(), version(Some("1"), 1), || None, Headers::none(), None);
-        overlay.put_held("a".into(), version(None, 2), || None, Headers::none(), None);
+        hold(&mut overlay, "a", version(Some("1"), 1));
+        hold(&mut overlay, "a", version(None, 2));
         assert!(overlay.take_held().is_empty());
         assert!(logged(&overlay).is_empty());
     }
@@ -279,9 +314,9 @@ mod tests {
     #[test]
     fn a_deletion_after_a_write_past_the_cache_is_logged_though_not_forwarded() {
         let mut overlay = Overlay::new(true);
-        overlay.put_held("a".into(), version(None, 1), || None, Headers::none(), None);
-        overlay.put("a".into(), version(Some("1"), 2));
-        overlay.put_held("a".into(), version(None, 3), || None, Headers::none(), None);
+        hold(&mut overlay, "a", version(None, 1));
+        put(&mut overlay, "a", version(Some("1"), 2));
+        hold(&mut overlay, "a", version(None, 3));
         assert!(overlay.take_held().is_empty());
         assert_eq!(logged(&overlay), [("a".into(), Some("1".into())), ("a".into(), None)]);
     }
@@ -289,9 +324,12 @@ mod tests {
     #[test]
     fn bytes_follow_the_rows() {
         let mut overlay = Overlay::new(false);
-        overlay.put("a".into(), version(Some("1234"), 1));
-        overlay.put("a".into(), version(Some("12"), 1));
-        assert_eq!(overlay.bytes(), ROW_BYTES + 1 + 2);
+        let long = ["x".repeat(100), "x".repeat(50)].map(|text| ShortBytes::from(&*text));
+        for value in &long {
+            put(&mut overlay, "a", Version { value: Some(value.clone()), timestamp: 1 });
+        }
+        let long = long[1].heap_bytes();
+        assert_eq!(overlay.bytes(), ROW_BYTES + long);
         overlay.reset();
         assert_eq!(overlay.bytes(), 0);
     }

@@ -1,5 +1,6 @@
 //! A row, and the form in which a backend stores it.
 
+use super::short_bytes::ShortBytes;
 use crate::{
     fault::{Fault, Result},
     record::{Headers, NO_TIMESTAMP, SourceContext, Timestamp},
@@ -12,33 +13,24 @@ const TIMESTAMP_BYTES: usize = 8;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// Value bytes.
-    pub value: Bytes,
+    pub value: ShortBytes,
     /// Event time of the value in milliseconds.
     pub timestamp: Timestamp,
 }
 
 impl Row {
     /// The stored form: timestamp (i64 big endian), then the value (D-168).
-    pub fn to_stored(&self) -> Bytes {
-        let mut out = Vec::with_capacity(TIMESTAMP_BYTES + self.value.len());
-        out.extend_from_slice(&self.timestamp.to_be_bytes());
-        out.extend_from_slice(&self.value);
-        out.into()
+    pub fn to_stored(&self) -> ShortBytes {
+        ShortBytes::joined(&self.timestamp.to_be_bytes(), &self.value)
     }
 
-    /// Takes the stored form apart (D-168); the value shares the memory of `stored`.
+    /// Takes the stored form apart (D-168).
     ///
     /// # Errors
     /// When there is no room for a timestamp: something else wrote these bytes.
-    pub fn from_stored(stored: &Bytes) -> Result<Self> {
-        let (timestamp, _) = split_stored(stored)?;
-        Ok(Self { value: stored.slice(TIMESTAMP_BYTES..), timestamp })
-    }
-
-    /// As [`Row::from_stored`], with a copy of the value.
-    pub(super) fn copy_from_stored(stored: &[u8]) -> Result<Self> {
+    pub fn from_stored(stored: &[u8]) -> Result<Self> {
         let (timestamp, value) = split_stored(stored)?;
-        Ok(Self { value: Bytes::copy_from_slice(value), timestamp })
+        Ok(Self { value: value.into(), timestamp })
     }
 }
 
@@ -53,7 +45,7 @@ fn split_stored(stored: &[u8]) -> Result<(Timestamp, &[u8])> {
 /// One version of a row: a value, or that there is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Version {
-    pub(super) value: Option<Bytes>,
+    pub(super) value: Option<ShortBytes>,
     pub(super) timestamp: Timestamp,
 }
 
@@ -62,12 +54,13 @@ impl Version {
         Some(Row { value: self.value.clone()?, timestamp: self.timestamp })
     }
 
-    pub(super) fn stored(&self) -> Option<Bytes> {
-        self.row().map(|row| row.to_stored())
+    pub(super) fn stored(&self) -> Option<ShortBytes> {
+        let value = self.value.as_ref()?;
+        Some(ShortBytes::joined(&self.timestamp.to_be_bytes(), value))
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        self.value.as_ref().map_or(0, Bytes::len)
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.value.as_ref().map_or(0, ShortBytes::heap_bytes)
     }
 }
 
@@ -84,7 +77,7 @@ impl From<Option<Row>> for Version {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pending {
     /// Row id.
-    pub row: Bytes,
+    pub row: ShortBytes,
     /// The row as it was last forwarded, or before the cache saw it.
     pub old: Option<Row>,
     /// The row now.
@@ -109,16 +102,15 @@ mod tests {
 
     #[test]
     fn the_stored_form_is_the_timestamp_then_the_value_d168() {
-        let row = Row { value: Bytes::from_static(b"v"), timestamp: 258 };
+        let row = Row { value: ShortBytes::from(&b"v"[..]), timestamp: 258 };
         let stored = row.to_stored();
         assert_eq!(&stored[..], b"\0\0\0\0\0\0\x01\x02v");
         assert_eq!(Row::from_stored(&stored).unwrap(), row);
-        assert_eq!(Row::copy_from_stored(&stored).unwrap(), row);
     }
 
     #[test]
     fn a_stored_row_without_a_timestamp_stops() {
-        let fault = Row::copy_from_stored(b"1234567").unwrap_err();
+        let fault = Row::from_stored(b"1234567").unwrap_err();
         assert_eq!(fault.remedy, crate::fault::Remedy::Stop);
     }
 }

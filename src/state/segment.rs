@@ -1,13 +1,10 @@
 //! Rows of the table that expire together.
 
-use super::row::Version;
-use bytes::Bytes;
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use super::{row::Version, row_map::RowMap, short_bytes::ShortBytes};
 use std::collections::BTreeSet;
 
-/// What a row costs above its bytes: handles, the map's slack and the allocator's headers.
-const ROW_BYTES: usize = 200;
+/// What a row costs above bytes outside of its place: the place with the slack of the map.
+const ROW_BYTES: usize = 144;
 
 /// How far a committed row has come on its way to the backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,14 +38,12 @@ pub(super) struct Cost {
 /// Rows whose windows start in one interval; for a store that doesn't expire, all rows.
 #[derive(Default)]
 pub(super) struct Segment {
-    rows: HashMap<Bytes, TableRow, FixedState>,
-    /// Row ids in order; kept only once somebody has scanned.
-    sorted: Option<BTreeSet<Bytes>>,
+    rows: RowMap<TableRow>,
     bytes: Cost,
 }
 
-fn cost(id: &[u8], row: &TableRow) -> Cost {
-    let all = ROW_BYTES + id.len() + row.version.bytes();
+fn cost(id: &ShortBytes, row: &TableRow) -> Cost {
+    let all = ROW_BYTES + id.heap_bytes() + row.version.heap_bytes();
     Cost { all, unsaved: if row.progress == Progress::Saved { 0 } else { all } }
 }
 
@@ -61,63 +56,67 @@ impl Segment {
         self.rows.is_empty()
     }
 
-    pub(super) fn get(&self, id: &[u8]) -> Option<&TableRow> {
-        self.rows.get(id)
+    pub(super) fn find(&self, hash: u64, id: &[u8]) -> Option<u32> {
+        self.rows.find(hash, id)
     }
 
-    /// Marks the row as used.
-    pub(super) fn touch(&mut self, id: &[u8]) -> Option<&TableRow> {
-        let row = self.rows.get_mut(id)?;
+    /// Finds a row and marks it as used.
+    pub(super) fn touch(&mut self, hash: u64, id: &[u8]) -> Option<&TableRow> {
+        let place = self.rows.find(hash, id)?;
+        let (_, row) = self.rows.at_mut(place)?;
         row.used = true;
         Some(row)
     }
 
-    /// Changes a row through `change`, if it is there.
-    pub(super) fn change<R>(&mut self, id: &[u8], change: impl FnOnce(&mut TableRow) -> R) -> Option<R> {
-        let row = self.rows.get_mut(id)?;
+    /// Changes the row at a place through `change`, if there is one.
+    pub(super) fn change<R>(&mut self, place: u32, change: impl FnOnce(&ShortBytes, &mut TableRow) -> R) -> Option<R> {
+        let (id, row) = self.rows.at_mut(place)?;
         self.bytes.take(cost(id, row));
-        let result = change(row);
+        let result = change(id, row);
         self.bytes.add(cost(id, row));
         Some(result)
     }
 
-    /// Sets a row, keeping its place in the list for eviction.
-    pub(super) fn set(&mut self, id: Bytes, version: Version, progress: Progress) -> Option<Progress> {
-        let before = self.change(&id, |row| {
-            row.version = version.clone();
-            row.used = true;
-            std::mem::replace(&mut row.progress, progress)
-        });
-        if before.is_none() {
-            let row = TableRow { version, progress, used: false, listed: false };
-            self.bytes.add(cost(&id, &row));
-            if let Some(sorted) = &mut self.sorted {
-                sorted.insert(id.clone());
-            }
-            self.rows.insert(id, row);
+    /// Sets a row. Gives its place, and what it was before.
+    pub(super) fn set(
+        &mut self,
+        hash: u64,
+        id: &[u8],
+        version: Version,
+        progress: Progress,
+    ) -> (u32, Option<(Progress, Version)>) {
+        if let Some(place) = self.rows.find(hash, id) {
+            let before = self.change(place, |_, row| {
+                row.used = true;
+                (std::mem::replace(&mut row.progress, progress), std::mem::replace(&mut row.version, version))
+            });
+            return (place, before);
         }
-        before
+        let row = TableRow { version, progress, used: false, listed: false };
+        let id = ShortBytes::from(id);
+        self.bytes.add(cost(&id, &row));
+        (self.rows.insert(hash, id, row), None)
     }
 
-    pub(super) fn remove(&mut self, id: &[u8]) {
-        if let Some(row) = self.rows.remove(id) {
-            self.bytes.take(cost(id, &row));
-            if let Some(sorted) = &mut self.sorted {
-                sorted.remove(id);
-            }
+    pub(super) fn remove(&mut self, place: u32) {
+        if let Some((id, row)) = self.rows.remove(place) {
+            self.bytes.take(cost(&id, &row));
         }
     }
 
     /// Keeps row ids in order from here on.
     pub(super) fn sort(&mut self) {
-        if self.sorted.is_none() {
-            self.sorted = Some(self.rows.keys().cloned().collect());
-        }
+        self.rows.sort();
     }
 
     /// Row ids in order; [`Segment::sort`] was called before.
-    pub(super) fn sorted(&self) -> &BTreeSet<Bytes> {
-        self.sorted.as_ref().expect("sorted before it is scanned")
+    pub(super) fn sorted(&self) -> &BTreeSet<ShortBytes> {
+        self.rows.sorted()
+    }
+
+    /// The version of a row that [`Segment::sorted`] gave.
+    pub(super) fn version_of(&self, id: &[u8]) -> &Version {
+        &self.rows.of(id).version
     }
 }
 

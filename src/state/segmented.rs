@@ -4,7 +4,7 @@
 //! Below it the rows of one key lie side by side, so that a look-up by key reads few rows of other keys or none: one
 //! short range for each segment in question. A store for results on close also keeps an index of each segment by time.
 
-use super::{Row, Store, StoreKind, row::Version};
+use super::{Row, Store, StoreKind, row::Version, short_bytes::ShortBytes};
 use crate::{codec::malformed, fault::Result, record::Timestamp};
 use bytes::Bytes;
 use std::ops::ControlFlow;
@@ -148,9 +148,9 @@ impl Segmented {
     }
 
     /// The changelog key of a row: `{key}{start}{sequence i32 = 0}`, for a session `{key}{end}{start}` (D-166).
-    pub(super) fn changelog_key(&self, row: &Bytes) -> Bytes {
+    pub(super) fn changelog_key(&self, row: &[u8]) -> Bytes {
         match self.moments {
-            Moments::Session | Moments::Join => row.slice(HEAD_BYTES..),
+            Moments::Session | Moments::Join => Bytes::copy_from_slice(&row[HEAD_BYTES..]),
             Moments::Window { .. } => [&row[HEAD_BYTES..], &[0; SEQUENCE_BYTES]].concat().into(),
         }
     }
@@ -202,7 +202,7 @@ impl Store {
     pub(super) fn index_of(&self, row: &[u8], present: bool, timestamp: Timestamp) -> Option<(Bytes, Version)> {
         match self.spec.kind {
             StoreKind::Segmented(segmented) if segmented.by_time => {
-                let value = present.then(Bytes::new);
+                let value = present.then(ShortBytes::default);
                 Some((segmented.index(row)?, Version { value, timestamp }))
             }
             _ => None,

@@ -5,7 +5,7 @@ use super::{
     flaw::Flaw,
     keys::split_window_row,
     merge::Merge,
-    overlay::Overlay,
+    overlay::{At, Overlay},
     row::Version,
     table::{Table, is_below},
 };
@@ -24,6 +24,12 @@ use std::{
 /// Segments of the table that a window store's retention is cut into, at most.
 const SEGMENTS: i64 = 16;
 
+/// A row as a look-up found it. Good until the store changes.
+pub(super) struct Found {
+    at: At,
+    seen: Version,
+}
+
 /// One store of one task.
 ///
 /// Writes go to the overlay; [`Store::drain`] turns it into changelog records, [`Store::committed`] moves it to the
@@ -40,6 +46,8 @@ pub struct Store {
     /// An empty overlay that keeps its memory for the next transaction.
     pub(super) spare: Option<Overlay>,
     pub(super) table: Table,
+    /// The last row looked up: an aggregate writes the row that it has just read.
+    pub(super) last: Option<Found>,
     pub(super) stream_time: Timestamp,
     pub(super) committed_stream_time: Timestamp,
     pub(super) position: Offset,
@@ -73,6 +81,7 @@ impl Store {
             frozen: None,
             spare: Some(Overlay::new(each_write)),
             table: Table::new(interval),
+            last: None,
             stream_time,
             committed_stream_time: stream_time,
             position: saved.map_or(0, |saved| saved.position),
@@ -114,21 +123,39 @@ impl Store {
 
     /// As [`Store::get`], for a row that may have expired for readers by key while its segment is still kept.
     pub(super) fn get_kept(&mut self, row: &[u8]) -> Result<Option<Row>> {
-        if let Some(version) = self.open.get(row).or_else(|| self.frozen.as_ref()?.get(row)) {
-            return Ok(version.row());
-        }
-        if let Some(version) = self.table.get(row) {
-            return Ok(version.row());
-        }
-        if !self.backend_may_have(row) {
-            return Ok(None);
-        }
-        let found = match self.backend.get(row).map_err(|fault| self.blame(fault))? {
-            Some(stored) => Some(Row::from_stored(&stored).map_err(|fault| self.blame(fault))?),
-            None => None,
+        let found = self.look_up(row)?;
+        let version = found.seen.row();
+        self.last = Some(found);
+        Ok(version)
+    }
+
+    /// Finds a row in the tiers.
+    fn look_up(&mut self, row: &[u8]) -> Result<Found> {
+        let at = self.open.locate(row.into());
+        let hash = at.hash;
+        let seen = if let Some(place) = at.place {
+            self.open.at(place).clone()
+        } else if let Some(version) = self.frozen.as_ref().and_then(|frozen| frozen.get(hash, row)) {
+            version.clone()
+        } else if let Some(version) = self.table.get(hash, row) {
+            version.clone()
+        } else if self.backend_may_have(row) {
+            let found = match self.backend.get(row).map_err(|fault| self.blame(fault))? {
+                Some(stored) => Some(Row::from_stored(&stored).map_err(|fault| self.blame(fault))?),
+                None => None,
+            };
+            let version = Version::from(found);
+            self.table.remember(hash, row, version.clone());
+            version
+        } else {
+            Version::from(None)
         };
-        self.table.remember(Bytes::copy_from_slice(row), found.clone().into());
-        Ok(found)
+        Ok(Found { at, seen })
+    }
+
+    /// What the last look-up found, when it was for this row and nothing has changed since.
+    fn recall(&mut self, row: &[u8]) -> Option<Found> {
+        self.last.take().filter(|found| found.at.row[..] == *row)
     }
 
     /// Visits live rows with `from <= id < to` (`None`: open), merged over all tiers. Of a [`Segmented`] store it visits
@@ -157,7 +184,7 @@ impl Store {
         let bounds = (Bound::Included(from), to.map_or(Bound::Unbounded, Bound::Excluded));
         for overlay in std::iter::once(&self.open).chain(&self.frozen) {
             let rows = overlay.sorted().range::<[u8], _>(bounds);
-            memory.add(rows.map(|id| (id, overlay.get(id).expect("order and rows agree"))));
+            memory.add(rows.map(|id| (id, overlay.version_of(id))));
         }
         memory.add(self.table.range(from, to));
 
@@ -193,11 +220,21 @@ impl Store {
     /// When the row id of a store that expires does not say a time of 0 or more.
     pub fn put(&mut self, row: Bytes, value: Option<Bytes>, timestamp: Timestamp) -> Result<bool> {
         let live = self.observe(&row, timestamp)?;
+        let found = self.recall(&row);
         if let Some((index, version)) = self.index_of(&row, value.is_some(), timestamp) {
-            self.open.put(index, version);
+            let at = self.open.locate(index.into());
+            self.open.put(at, version);
         }
-        self.open.put(row, Version { value, timestamp });
+        let at = found.map_or_else(|| self.open.locate(row.into()), |found| found.at);
+        self.open.put(at, Version { value: value.map(Into::into), timestamp });
         Ok(live)
+    }
+
+    /// Writes a row past all rules, as it is.
+    pub(super) fn write_open(&mut self, row: Bytes, version: Version) {
+        self.last = None;
+        let at = self.open.locate(row.into());
+        self.open.put(at, version);
     }
 
     /// Writes a row and holds its forward back until the next flush (P-62). False when the row has expired; it is
@@ -218,14 +255,21 @@ impl Store {
     ) -> Result<bool> {
         let live = self.observe(&row, timestamp)?;
         assert!(self.index_of(&row, true, timestamp).is_none(), "a store with an index has no cache");
-        let old = if self.open.holds(&row) { None } else { self.get(&row)? };
-        self.open.put_held(row, Version { value, timestamp }, || old, headers, source);
+        let found = match self.recall(&row) {
+            Some(found) => found,
+            None => self.look_up(&row)?,
+        };
+        let known = found.at.place.is_some_and(|place| self.open.holds(place)) || self.is_expired(&row);
+        let old = (!known && found.seen.value.is_some()).then_some(found.seen);
+        let version = Version { value: value.map(Into::into), timestamp };
+        self.open.put_held(found.at, version, old, headers, source);
         Ok(live)
     }
 
     /// Takes the updates held back since the last flush, in the order of their last update; a row made and deleted
     /// in between is left out (P-64). Must be called before [`Store::drain`].
     pub fn take_pending(&mut self) -> Vec<Pending> {
+        self.last = None;
         self.open.take_held()
     }
 
@@ -349,5 +393,5 @@ fn merge_backend_row(
             return Ok(ControlFlow::Continue(()));
         }
     }
-    Ok(visit(id, Row::copy_from_stored(stored)?))
+    Ok(visit(id, Row::from_stored(stored)?))
 }

@@ -3,29 +3,32 @@
 use super::{
     keys::split_window_row,
     row::Version,
-    segment::{Cost, Progress, Segment},
+    segment::{Cost, Progress, Segment, TableRow},
+    short_bytes::ShortBytes,
 };
 use crate::record::Timestamp;
-use bytes::Bytes;
 use std::{
     collections::{BTreeMap, VecDeque},
     ops::Bound,
 };
+
+/// A row's segment and its place there. Another row may have taken the place since.
+type Place = (i64, u32);
 
 /// Committed rows in segments of window starts. A segment below the cut goes as a whole.
 pub(super) struct Table {
     segments: BTreeMap<i64, Segment>,
     /// Milliseconds of window start that one segment takes; `None` puts all rows in one.
     interval: Option<i64>,
-    /// Ids of rows that may be unsaved.
-    unsaved: Vec<Bytes>,
-    /// Ids of the rows in the batch that is being persisted.
-    saving: Vec<Bytes>,
-    /// Ids of rows that may be evicted, those listed first first.
-    saved: VecDeque<Bytes>,
+    /// Rows that may be unsaved.
+    unsaved: Vec<Place>,
+    /// Rows in the batch that is being persisted.
+    saving: Vec<Place>,
+    /// Rows that may be evicted, those listed first first.
+    saved: VecDeque<Place>,
     bytes: Cost,
     /// Saved versions that [`Flaw::SavedReadStale`](super::Flaw) brings back.
-    stale: BTreeMap<Bytes, Version>,
+    stale: BTreeMap<Place, Version>,
 }
 
 impl Table {
@@ -52,9 +55,9 @@ impl Table {
         }
     }
 
-    /// Calls `change` on the segment of a row, made if need be, and keeps the sums right.
-    fn with_segment<R>(&mut self, id: &[u8], change: impl FnOnce(&mut Segment) -> R) -> R {
-        let segment = self.segments.entry(self.segment_of(id)).or_default();
+    /// Calls `change` on a segment, made if need be, and keeps the sums right.
+    fn with_segment<R>(&mut self, segment: i64, change: impl FnOnce(&mut Segment) -> R) -> R {
+        let segment = self.segments.entry(segment).or_default();
         let before = segment.bytes();
         let result = change(segment);
         let after = segment.bytes();
@@ -63,90 +66,94 @@ impl Table {
         result
     }
 
-    pub(super) fn get(&mut self, id: &[u8]) -> Option<&Version> {
+    /// Calls `change` on a row, if there is one at that place.
+    fn change<R>(&mut self, at: Place, change: impl FnOnce(&ShortBytes, &mut TableRow) -> R) -> Option<R> {
+        self.segments.contains_key(&at.0).then(|| self.with_segment(at.0, |s| s.change(at.1, change)))?
+    }
+
+    pub(super) fn get(&mut self, hash: u64, id: &[u8]) -> Option<&Version> {
         let segment = self.segment_of(id);
-        Some(&self.segments.get_mut(&segment)?.touch(id)?.version)
+        Some(&self.segments.get_mut(&segment)?.touch(hash, id)?.version)
     }
 
     /// A newer committed version of a row. `keep_stale` plants a bug.
-    pub(super) fn write(&mut self, id: Bytes, version: Version, keep_stale: bool) {
-        if keep_stale
-            && let Some(row) = self.segments.get(&self.segment_of(&id)).and_then(|segment| segment.get(&id))
-            && row.progress == Progress::Saved
-        {
-            self.stale.insert(id.clone(), row.version.clone());
+    pub(super) fn write(&mut self, hash: u64, id: &[u8], version: Version, keep_stale: bool) {
+        let segment = self.segment_of(id);
+        let (place, before) = self.with_segment(segment, |s| s.set(hash, id, version, Progress::Unsaved));
+        match before {
+            Some((Progress::Unsaved, _)) => return,
+            Some((Progress::Saved, version)) if keep_stale => {
+                self.stale.insert((segment, place), version);
+            }
+            _ => {}
         }
-        let before = self.with_segment(&id, |segment| segment.set(id.clone(), version, Progress::Unsaved));
-        if before != Some(Progress::Unsaved) {
-            self.unsaved.push(id);
-        }
+        self.unsaved.push((segment, place));
     }
 
     /// Forgets a row that the backend can't have either.
-    pub(super) fn remove(&mut self, id: &[u8]) {
-        self.with_segment(id, |segment| segment.remove(id));
+    pub(super) fn remove(&mut self, hash: u64, id: &[u8]) {
+        let segment = self.segment_of(id);
+        if let Some(place) = self.segments.get(&segment).and_then(|s| s.find(hash, id)) {
+            self.with_segment(segment, |s| s.remove(place));
+        }
     }
 
     /// Adds what the backend said of a row.
-    pub(super) fn remember(&mut self, id: Bytes, version: Version) {
-        self.with_segment(&id, |segment| segment.set(id.clone(), version, Progress::Saved));
-        self.list(&id);
+    pub(super) fn remember(&mut self, hash: u64, id: &[u8], version: Version) {
+        let segment = self.segment_of(id);
+        let (place, _) = self.with_segment(segment, |s| s.set(hash, id, version, Progress::Saved));
+        self.list((segment, place));
     }
 
-    fn list(&mut self, id: &Bytes) {
-        let listed =
-            self.with_segment(id, |segment| segment.change(id, |row| std::mem::replace(&mut row.listed, true)));
-        if listed == Some(false) {
-            self.saved.push_back(id.clone());
+    fn list(&mut self, at: Place) {
+        if self.change(at, |_, row| std::mem::replace(&mut row.listed, true)) == Some(false) {
+            self.saved.push_back(at);
         }
     }
 
     /// Unsaved rows in order of row id, saving from now on; those with a start below `cut` are forgotten instead.
-    pub(super) fn freeze(&mut self, cut: Option<Timestamp>) -> Vec<(Bytes, Option<Bytes>)> {
+    pub(super) fn freeze(&mut self, cut: Option<Timestamp>) -> Vec<(ShortBytes, Option<ShortBytes>)> {
         debug_assert!(self.saving.is_empty(), "one batch at a time");
-        let mut ids = std::mem::take(&mut self.unsaved);
-        ids.sort_unstable();
-        ids.dedup();
-        let mut rows = Vec::with_capacity(ids.len());
-        for id in ids {
-            if is_below(&id, cut) {
-                self.remove(&id);
-                continue;
-            }
-            let stored = self.with_segment(&id, |segment| {
-                segment.change(&id, |row| {
-                    (row.progress == Progress::Unsaved).then(|| {
-                        row.progress = Progress::Saving;
-                        row.version.stored()
-                    })
-                })
+        let places = std::mem::take(&mut self.unsaved);
+        let mut rows = Vec::with_capacity(places.len());
+        for at in places {
+            let frozen = self.change(at, |id, row| {
+                let unsaved = row.progress == Progress::Unsaved;
+                let expired = is_below(id, cut);
+                if unsaved && !expired {
+                    row.progress = Progress::Saving;
+                    rows.push((id.clone(), row.version.stored()));
+                }
+                (unsaved, expired)
             });
-            if let Some(Some(stored)) = stored {
-                self.saving.push(id.clone());
-                rows.push((id, stored));
+            match frozen {
+                Some((true, true)) => self.with_segment(at.0, |s| s.remove(at.1)),
+                Some((true, false)) => self.saving.push(at),
+                _ => {}
             }
         }
+        rows.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         rows
     }
 
     /// The rows of the last [`Table::freeze`] are saved, or unsaved again. Rows written since stay unsaved.
     pub(super) fn persisted(&mut self, durable: bool) {
-        for id in std::mem::take(&mut self.saving) {
+        for at in std::mem::take(&mut self.saving) {
             let progress = if durable { Progress::Saved } else { Progress::Unsaved };
-            let stale = if durable { self.stale.remove(&id) } else { None };
-            let changed = self.with_segment(&id, |segment| {
-                segment.change(&id, |row| {
-                    let was_saving = row.progress == Progress::Saving;
-                    if was_saving {
-                        row.progress = progress;
-                        row.version = stale.unwrap_or_else(|| row.version.clone());
+            let stale = if durable { self.stale.remove(&at) } else { None };
+            let changed = self.change(at, |_, row| {
+                let was_saving = row.progress == Progress::Saving;
+                if was_saving {
+                    row.progress = progress;
+                    if let Some(stale) = stale {
+                        row.version = stale;
                     }
-                    was_saving
-                })
+                }
+                was_saving
             });
             match (changed, durable) {
-                (Some(true), true) => self.list(&id),
-                (Some(true), false) => self.unsaved.push(id),
+                (Some(true), true) => self.list(at),
+                (Some(true), false) => self.unsaved.push(at),
                 _ => {}
             }
         }
@@ -168,25 +175,21 @@ impl Table {
     pub(super) fn evict(&mut self, bytes_max: usize) {
         let mut second_chances = self.saved.len();
         while self.bytes.all > bytes_max
-            && let Some(id) = self.saved.pop_front()
+            && let Some(at) = self.saved.pop_front()
         {
-            let stays = self.with_segment(&id, |segment| {
-                let stays = segment.change(&id, |row| {
-                    let saved = row.progress == Progress::Saved;
-                    let stays = saved && std::mem::take(&mut row.used) && second_chances > 0;
-                    row.listed = stays;
-                    (saved, stays)
-                });
-                match stays {
-                    Some((true, false)) => segment.remove(&id),
-                    Some((_, true)) => return true,
-                    _ => {}
-                }
-                false
+            let stays = self.change(at, |_, row| {
+                let saved = row.progress == Progress::Saved;
+                let stays = saved && std::mem::take(&mut row.used) && second_chances > 0;
+                row.listed = stays;
+                (saved, stays)
             });
-            if stays {
-                second_chances -= 1;
-                self.saved.push_back(id);
+            match stays {
+                Some((true, false)) => self.with_segment(at.0, |s| s.remove(at.1)),
+                Some((_, true)) => {
+                    second_chances -= 1;
+                    self.saved.push_back(at);
+                }
+                _ => {}
             }
         }
         self.segments.retain(|_, segment| !segment.is_empty());
@@ -205,13 +208,10 @@ impl Table {
         &'a self,
         from: &'a [u8],
         to: Option<&'a [u8]>,
-    ) -> impl DoubleEndedIterator<Item = (&'a Bytes, &'a Version)> {
+    ) -> impl DoubleEndedIterator<Item = (&'a ShortBytes, &'a Version)> {
         let bounds = (Bound::Included(from), to.map_or(Bound::Unbounded, Bound::Excluded));
         self.segments.range(self.segment_range(from, to)).flat_map(move |(_, segment)| {
-            segment.sorted().range::<[u8], _>(bounds).map(move |id| {
-                let row = segment.get(id).expect("order and rows agree");
-                (id, &row.version)
-            })
+            segment.sorted().range::<[u8], _>(bounds).map(move |id| (id, segment.version_of(id)))
         })
     }
 

@@ -47,7 +47,7 @@ fn put(store: &mut Store, row: impl Into<Bytes>, value: &'static str, timestamp:
 }
 
 fn get(store: &mut Store, row: &[u8]) -> Option<Bytes> {
-    store.get(row).unwrap().map(|row| row.value)
+    store.get(row).unwrap().map(|row| row.value.into())
 }
 
 fn commit(store: &mut Store, now: Timestamp) -> Vec<Record> {
@@ -67,7 +67,7 @@ fn persist(store: &mut Store) -> Batch {
 pub(super) fn rows(store: &mut Store, from: &[u8], to: Option<&[u8]>, reverse: bool) -> Vec<(Bytes, Bytes)> {
     let mut out = Vec::new();
     let mut visit = |id: &[u8], row: Row| {
-        out.push((Bytes::copy_from_slice(id), row.value));
+        out.push((Bytes::copy_from_slice(id), row.value.into()));
         ControlFlow::Continue(())
     };
     store.scan(from, to, reverse, &mut visit).unwrap();

@@ -4,6 +4,7 @@ use super::{
     Row, Store, StoreKind,
     keys::{DELETED, LIVE, refused_row, split_version_row, version_prefix, version_row},
     row::Version,
+    row_map::hash,
 };
 use crate::{
     fault::{Fault, Result},
@@ -72,7 +73,7 @@ impl Store {
             if refused {
                 return ControlFlow::Continue(());
             }
-            let value = (stored.value.first() == Some(&LIVE)).then(|| stored.value.slice(1..));
+            let value = (stored.value.first() == Some(&LIVE)).then(|| Bytes::copy_from_slice(&stored.value[1..]));
             visit(Stored { timestamp, value })
         })
     }
@@ -99,15 +100,15 @@ impl Store {
     pub fn put_version(&mut self, key: &[u8], value: Option<Bytes>, timestamp: Timestamp) -> Result<VersionPut> {
         let history_ms = self.history_ms()?;
         for old in self.refused(key)? {
-            self.open.put(old, Version { value: None, timestamp });
+            self.write_open(old, Version { value: None, timestamp });
         }
         if timestamp < self.horizon(history_ms) {
-            self.open.put(refused_row(key, timestamp), Version { value: Some(stored_form(value)), timestamp });
+            self.write_open(refused_row(key, timestamp), Version { value: Some(stored_form(value).into()), timestamp });
             return Ok(VersionPut::Expired);
         }
         self.put(version_row(key, timestamp), Some(stored_form(value)), timestamp)?;
         for old in self.forgotten(key, history_ms)? {
-            self.open.put(old, Version { value: None, timestamp });
+            self.write_open(old, Version { value: None, timestamp });
         }
         let next = self.first_version(key, (timestamp.saturating_add(1), Timestamp::MAX), false)?;
         Ok(next.map_or(VersionPut::Latest, |next| VersionPut::ValidTo(next.timestamp)))
@@ -189,7 +190,7 @@ impl Store {
         match self.spec.kind {
             StoreKind::Versioned { .. } => {
                 let found = self.get_version(key, None)?;
-                Ok(found.map(|version| Row { value: version.value, timestamp: version.timestamp }))
+                Ok(found.map(|version| Row { value: version.value.into(), timestamp: version.timestamp }))
             }
             _ => self.get(key),
         }
@@ -211,8 +212,9 @@ impl Store {
         let reaches = self.history_ms().is_ok_and(|history_ms| timestamp >= self.horizon(history_ms));
         if reaches {
             self.advance_stream_time(timestamp);
-            let value = Some(stored_form(value.map(|value| Bytes::copy_from_slice(value))));
-            self.write(version_row(key, timestamp), Version { value, timestamp });
+            let value = Some(stored_form(value.cloned()).into());
+            let row = version_row(key, timestamp);
+            self.write(hash(&row), &row, Version { value, timestamp });
         }
     }
 }

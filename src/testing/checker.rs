@@ -29,8 +29,8 @@ struct Recount {
     newest: Timestamp,
 }
 
-fn number(bytes: Option<&Bytes>) -> i64 {
-    bytes.and_then(|b| b[..].try_into().ok()).map_or(i64::MIN, i64::from_be_bytes)
+fn number(bytes: Option<&[u8]>) -> i64 {
+    bytes.and_then(|b| b.try_into().ok()).map_or(i64::MIN, i64::from_be_bytes)
 }
 
 fn text(bytes: Option<&Bytes>) -> String {
@@ -49,7 +49,7 @@ impl Truth<'_> {
         let mut stream_time = Timestamp::MIN;
         for record in self.read("in", partition) {
             let key = text(record.key.as_ref());
-            *totals.entry(total_key(&key).into()).or_default() += number(record.value.as_ref());
+            *totals.entry(total_key(&key).into()).or_default() += number(record.value.as_deref());
             stream_time = stream_time.max(record.timestamp);
             let start = record.timestamp - record.timestamp % WINDOW_MS;
             if start + WINDOW_MS + GRACE_MS > stream_time {
@@ -66,7 +66,7 @@ impl Truth<'_> {
         for partition in 0..scene::PARTITIONS {
             for record in self.read(topic, partition) {
                 let key = record.key.clone().unwrap_or_default();
-                let value = number(record.value.as_ref());
+                let value = number(record.value.as_deref());
                 if let Some(before) = last.insert(key.clone(), value)
                     && value <= before
                     && self.guarantee == Guarantee::ExactlyOnceV2
@@ -92,7 +92,7 @@ impl Truth<'_> {
     fn history(&self, topic: &str, partition: i32, key: &Bytes) -> String {
         let records = self.read(topic, partition);
         let of_key = records.iter().filter(|r| r.key.as_ref() == Some(key));
-        of_key.map(|r| format!("{}@{}", number(r.value.as_ref()), r.offset)).collect::<Vec<_>>().join(" ")
+        of_key.map(|r| format!("{}@{}", number(r.value.as_deref()), r.offset)).collect::<Vec<_>>().join(" ")
     }
 
     fn compare(&self, what: &str, truth: &Rows, found: &Rows) -> Result<(), String> {
@@ -201,7 +201,7 @@ fn ticks(truth: &Truth<'_>) -> Result<Rows, String> {
     let mut last: Rows = BTreeMap::new();
     for partition in 0..scene::PARTITIONS {
         for record in truth.read("ticks-out", partition) {
-            let (key, value) = (record.key.clone().unwrap_or_default(), number(record.value.as_ref()));
+            let (key, value) = (record.key.clone().unwrap_or_default(), number(record.value.as_deref()));
             let before = last.insert(key.clone(), value).unwrap_or(0);
             if truth.guarantee == Guarantee::ExactlyOnceV2 && value != before + 1 {
                 return Err(format!("ticks-out: {key:?} went from {before} to {value}"));

@@ -1,0 +1,165 @@
+//! Rows in memory by row id.
+
+use super::short_bytes::ShortBytes;
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use std::{collections::BTreeSet, hash::BuildHasher as _};
+
+/// The hash of a row id, good for every map: one operation hashes once, whatever number of maps it looks into.
+pub(super) fn hash(id: &[u8]) -> u64 {
+    FixedState::with_seed(0).hash_one(id)
+}
+
+struct Slot<T> {
+    hash: u64,
+    id: ShortBytes,
+    row: T,
+}
+
+/// Rows by row id. A row keeps its place until it is removed; then the place is given to another row.
+pub(super) struct RowMap<T> {
+    index: HashTable<u32>,
+    slots: Vec<Option<Slot<T>>>,
+    free: Vec<u32>,
+    /// Row ids in order; kept only once somebody has scanned.
+    sorted: Option<BTreeSet<ShortBytes>>,
+}
+
+impl<T> Default for RowMap<T> {
+    fn default() -> Self {
+        Self { index: HashTable::new(), slots: Vec::new(), free: Vec::new(), sorted: None }
+    }
+}
+
+impl<T> RowMap<T> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Removes all rows. Memory for rows, and the wish for order, stay.
+    pub(super) fn clear(&mut self) {
+        self.index.clear();
+        self.slots.clear();
+        self.free.clear();
+        if let Some(sorted) = &mut self.sorted {
+            sorted.clear();
+        }
+    }
+
+    /// The place of a row.
+    pub(super) fn find(&self, hash: u64, id: &[u8]) -> Option<u32> {
+        let same = |place: &u32| {
+            let slot = self.slots[*place as usize].as_ref();
+            slot.is_some_and(|slot| slot.hash == hash && slot.id[..] == *id)
+        };
+        self.index.find(hash, same).copied()
+    }
+
+    /// Adds a row that is not there.
+    ///
+    /// # Panics
+    /// Above 2^32 rows.
+    pub(super) fn insert(&mut self, hash: u64, id: ShortBytes, row: T) -> u32 {
+        debug_assert!(self.find(hash, &id).is_none(), "a row is added once");
+        if let Some(sorted) = &mut self.sorted {
+            sorted.insert(id.clone());
+        }
+        let slot = Some(Slot { hash, id, row });
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.slots[place as usize] = slot;
+                place
+            }
+            None => {
+                self.slots.push(slot);
+                u32::try_from(self.slots.len() - 1).expect("a map has less than 2^32 rows")
+            }
+        };
+        let slots = &self.slots;
+        let hash_of = |place: &u32| slots[*place as usize].as_ref().expect("indexed places are taken").hash;
+        self.index.insert_unique(hash, place, hash_of);
+        place
+    }
+
+    /// Removes the row at a place.
+    pub(super) fn remove(&mut self, place: u32) -> Option<(ShortBytes, T)> {
+        let Slot { hash, id, row } = self.slots.get_mut(place as usize)?.take()?;
+        if let Ok(entry) = self.index.find_entry(hash, |p| *p == place) {
+            entry.remove();
+        }
+        self.free.push(place);
+        if let Some(sorted) = &mut self.sorted {
+            sorted.remove(&id);
+        }
+        Some((id, row))
+    }
+
+    /// The row at a place, if there is one.
+    pub(super) fn at(&self, place: u32) -> Option<(&ShortBytes, &T)> {
+        let slot = self.slots.get(place as usize)?.as_ref()?;
+        Some((&slot.id, &slot.row))
+    }
+
+    /// The row at a place, if there is one.
+    pub(super) fn at_mut(&mut self, place: u32) -> Option<(&ShortBytes, &mut T)> {
+        let slot = self.slots.get_mut(place as usize)?.as_mut()?;
+        Some((&slot.id, &mut slot.row))
+    }
+
+    /// All rows with their hashes; in the order in which they were added as long as none is removed.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &ShortBytes, &T)> {
+        self.slots.iter().flatten().map(|slot| (slot.hash, &slot.id, &slot.row))
+    }
+
+    /// Keeps row ids in order from here on.
+    pub(super) fn sort(&mut self) {
+        if self.sorted.is_none() {
+            self.sorted = Some(self.slots.iter().flatten().map(|slot| slot.id.clone()).collect());
+        }
+    }
+
+    /// Row ids in order; [`RowMap::sort`] was called before.
+    pub(super) fn sorted(&self) -> &BTreeSet<ShortBytes> {
+        self.sorted.as_ref().expect("sorted before it is scanned")
+    }
+
+    /// The row of an id that [`RowMap::sorted`] gave.
+    pub(super) fn of(&self, id: &[u8]) -> &T {
+        let place = self.find(hash(id), id).expect("order and rows agree");
+        self.at(place).expect("found places are taken").1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn insert(map: &mut RowMap<u32>, id: &str, row: u32) -> u32 {
+        map.insert(hash(id.as_bytes()), id.into(), row)
+    }
+
+    #[test]
+    fn rows_are_found_until_they_are_removed_and_places_are_used_again() {
+        let mut map = RowMap::default();
+        let places: Vec<u32> = (0..100).map(|n| insert(&mut map, &n.to_string(), n)).collect();
+        assert_eq!(map.remove(places[7]), Some(("7".into(), 7)));
+        assert_eq!(map.remove(places[7]), None);
+        assert_eq!(map.find(hash(b"7"), b"7"), None);
+        assert_eq!(insert(&mut map, "x", 1_000), places[7]);
+        assert_eq!(map.find(hash(b"99"), b"99").and_then(|p| map.at(p)), Some((&"99".into(), &99)));
+    }
+
+    #[test]
+    fn order_follows_what_is_added_and_removed() {
+        let mut map = RowMap::default();
+        insert(&mut map, "b", 1);
+        map.sort();
+        let place = insert(&mut map, "a", 2);
+        insert(&mut map, "c", 3);
+        map.remove(place);
+        let sorted: Vec<u32> = map.sorted().iter().map(|id| *map.of(id)).collect();
+        assert_eq!(sorted, [1, 3]);
+        map.clear();
+        assert!(map.is_empty() && map.sorted().is_empty());
+    }
+}
