@@ -4,12 +4,13 @@ use bytes::Bytes;
 use millstream::{
     embedded::{ClientConfig, Member, MemoryDisks, Progress},
     log::{Isolation, Log, TopicConfig},
+    operator::TimeWindows,
     record::{Headers, OutRecord, Target, TopicPartition},
     state::{Backend, MemoryBackend},
     topology::{Resolved, StreamsBuilder, Topology},
     worker::Settings,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 const PARTITIONS: i32 = 4;
 
@@ -34,7 +35,10 @@ fn disk() -> MemoryDisks {
 
 impl World {
     fn new(members: usize) -> Self {
-        let topology = topology();
+        Self::of(topology(), members)
+    }
+
+    fn of(topology: Arc<Topology>, members: usize) -> Self {
         let mut log = Log::new("test");
         for topic in ["words", "counts"] {
             log.create_topic(topic, PARTITIONS, TopicConfig::default());
@@ -158,4 +162,42 @@ fn a_crash_costs_nothing_but_time() {
         world.run(30_000);
         assert_eq!(world.counts(), expected(round as i64), "round {round}");
     }
+}
+
+/// Counts in windows of a second, on a changelog that the broker would clean by wall clock.
+fn windows() -> Arc<Topology> {
+    let builder = StreamsBuilder::new();
+    let words = builder.stream::<String, String>("words").group_by(|_, word| word.cloned());
+    let second = TimeWindows::of_size_and_grace(Duration::from_secs(1), Duration::ZERO);
+    words.windowed_by(second).count().to_stream().to("counts");
+    Arc::new(builder.build().expect("a valid topology"))
+}
+
+#[test]
+fn old_event_time_is_not_committed_where_the_changelog_can_not_be_kept() {
+    const YEARS_MS: i64 = 300_000_000_000;
+    let committed = |may_keep: bool| {
+        let mut world = World::of(windows(), 1);
+        world.write(&WORDS);
+        world.now += YEARS_MS;
+        let member = world.members[0].as_mut().expect("runs");
+        for _ in 0..1_000 {
+            member.client.trouble.keep = !may_keep;
+            if member.tick(&mut world.log, &mut world.disks[0], world.now, 100) == Progress::Exited {
+                break;
+            }
+            world.now += 10;
+            world.log.tick(world.now);
+        }
+        let fault = member.fault().map(ToString::to_string);
+        let read = |topic: &Arc<str>| -> usize {
+            let partitions = (0..PARTITIONS).map(|p| TopicPartition::new(Arc::clone(topic), p));
+            partitions.map(|tp| world.log.read_all(&tp, Isolation::ReadCommitted).map_or(0, |r| r.len())).sum()
+        };
+        let changelog = world.resolved.internal.iter().find(|t| !t.repartition).expect("there is one store");
+        (fault, read(&changelog.name), read(&"counts".into()))
+    };
+    assert_eq!(committed(false), (Some("retention can't be changed".to_owned()), 0, 0));
+    let (fault, logged, counted) = committed(true);
+    assert_eq!((fault, logged > 0, counted > 0), (None, true, true));
 }

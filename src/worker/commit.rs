@@ -209,9 +209,24 @@ impl Worker {
     }
 
     pub(super) fn send_failed(&mut self, now: Timestamp, fault: Fault) {
-        if self.transaction.is_open() {
+        self.withdraw_commit();
+        if self.transaction.accepts_work() {
             self.fault(now, fault);
         }
+    }
+
+    /// Takes a commit back that the driver has not seen yet: what had to precede it has failed.
+    fn withdraw_commit(&mut self) {
+        let Transaction::Committing(request, _) = self.transaction else { return };
+        if !self.effects.iter().any(|e| matches!(e, Effect::Commit { request: r, .. } if *r == request)) {
+            return;
+        }
+        let begun = !self.effects.iter().any(|e| matches!(e, Effect::Begin));
+        self.effects.retain(|e| {
+            !matches!(e, Effect::KeepForever { .. } | Effect::Begin | Effect::Send { .. } | Effect::Commit { .. })
+        });
+        self.kept_forever.clear();
+        self.transaction = if begun { Transaction::Open } else { Transaction::Idle };
     }
 
     /// Nothing of the transaction is visible: restart or close the tasks.

@@ -155,7 +155,8 @@ pub enum Effect {
         /// First offset to keep.
         below: Offset,
     },
-    /// Makes the topic keep records however old their timestamps are (`retention.ms=-1`), or fails the worker.
+    /// Makes the topic keep records however old their timestamps are (`retention.ms=-1`). Comes before the commit of
+    /// such records; a failure is told as [`Event::SendFailed`](super::Event::SendFailed) before the next effect is taken.
     KeepForever {
         /// Changelog topic of a window store whose stream time lies far behind the wall clock.
         topic: Arc<str>,

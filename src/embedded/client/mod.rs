@@ -199,6 +199,10 @@ impl Client {
                 // A topic that was deleted or is compacted has nothing to purge.
                 let _ = log.delete_records(&partition, below);
             }
+            Effect::KeepForever { .. } if self.trouble.keep => {
+                let fault = Fault::stop("retention can't be changed");
+                self.events.push_back(Event::SendFailed { fault });
+            }
             Effect::KeepForever { topic } => {
                 if let Some(config) = log.topic_config(&topic) {
                     let _ = log.configure_topic(&topic, crate::log::TopicConfig { retention_ms: None, ..config });

@@ -28,6 +28,8 @@ pub struct Trouble {
     pub commit: Option<CommitTrouble>,
     /// The next send fails.
     pub send: bool,
+    /// Retention can't be changed.
+    pub keep: bool,
     /// Records stay in the client's buffer until the commit.
     pub lazy: bool,
     /// The commit's offsets reach the broker before the buffered records.
