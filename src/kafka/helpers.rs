@@ -10,6 +10,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
+        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, Sender, channel},
     },
     thread::{self, JoinHandle, Thread},
@@ -41,6 +42,8 @@ pub(super) struct Shared {
     pub registry: Registry,
     pub cluster_id: String,
     pub topic_ids: BTreeMap<Arc<str>, String>,
+    /// Set once it was said that repartition topics can't be purged.
+    pub purge_warned: AtomicBool,
 }
 
 /// The helpers of one stream thread.
@@ -75,7 +78,7 @@ impl Helpers {
         let (to, clients) = (answers.clone(), shared.clients.clone());
         helpers.spawn(format!("restore-{thread}"), move || restore_all(&log_jobs, &to, clients, thread))?;
         let shared = Arc::clone(shared);
-        helpers.spawn(format!("chores-{thread}"), move || do_chores(&chore_jobs, &shared.admin))?;
+        helpers.spawn(format!("chores-{thread}"), move || do_chores(&chore_jobs, &shared))?;
         Ok(helpers)
     }
 
@@ -187,14 +190,12 @@ fn restore_all(jobs: &Receiver<Effect>, answers: &Answers, clients: Clients, thr
     }
 }
 
-fn do_chores(jobs: &Receiver<Effect>, admin: &Admin) {
-    let mut warned = false;
+fn do_chores(jobs: &Receiver<Effect>, shared: &Shared) {
     for job in jobs {
         if let Effect::Purge { partition, below } = job
-            && let Err(error) = admin.purge(&partition, below)
-            && !warned
+            && let Err(error) = shared.admin.purge(&partition, below)
+            && !shared.purge_warned.swap(true, Ordering::Relaxed)
         {
-            warned = true;
             tracing::warn!(%error, %partition, "a repartition topic can't be purged and will grow; grant DELETE on it");
         }
     }

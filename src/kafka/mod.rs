@@ -96,6 +96,7 @@ pub fn run(config: &Config, run: Run) -> Result<()> {
         registry: stores::Registry::new(run.state.clone().unwrap_or_else(|| default_state(&home))),
         admin,
         clients,
+        purge_warned: AtomicBool::new(false),
     });
     let count = config.size("num.stream.threads").max(1);
     let own_topics = resolved.internal.iter().any(|t| t.repartition);
