@@ -2,7 +2,7 @@
 
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
     producer::{BaseProducer, BaseRecord, Producer},
@@ -13,7 +13,8 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     pin::pin,
-    process::Command,
+    process::{Command, Stdio},
+    sync::{Arc, OnceLock},
     task::{Context, Poll, Waker},
     thread,
     time::{Duration, Instant},
@@ -21,20 +22,60 @@ use std::{
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/kafka/broker");
 
+/// Settings of the shared broker: what is old goes within a second, and rights can be taken away topic by topic.
+const SHARED: &str = "\
+log.retention.check.interval.ms=1000
+log.initial.task.delay.ms=1000
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+allow.everyone.if.no.acl.found=true
+";
+
+/// Ends the broker in the directory `$1` and removes it once the test process has ended, however it ended.
+const SENTINEL: &str = r#"trap '' INT TERM HUP; cat >/dev/null; "$0" kill "$1"; sleep 0.2; rm -rf "$1""#;
+
 /// A running broker; ends with its value.
 pub struct Broker {
-    pub directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
     pub address: String,
     port: u16,
 }
 
-/// A record of a topic: key, value.
+/// Key and value of a record.
 pub type Pair = (Vec<u8>, Option<Vec<u8>>);
 
+/// A record of a topic.
+pub struct Record {
+    pub partition: i32,
+    pub key: Vec<u8>,
+    pub value: Option<Vec<u8>>,
+    pub timestamp: i64,
+}
+
 impl Broker {
+    /// The broker of all tests that leave it running; topics and applications have names of their own.
+    pub fn shared() -> Arc<Self> {
+        static BROKER: OnceLock<Arc<Broker>> = OnceLock::new();
+        let start = || {
+            let broker = Self::start_with(SHARED);
+            // A static value is never dropped. The pipe closes when this process is gone.
+            let sentinel = ["-c", SENTINEL, SCRIPT, path(broker.directory.path())];
+            let mut command = Command::new("sh");
+            command.args(sentinel).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+            std::mem::forget(command.spawn().expect("sh runs"));
+            Arc::new(broker)
+        };
+        Arc::clone(BROKER.get_or_init(start))
+    }
+
     /// Starts a broker on two free ports.
     pub fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// Starts a broker on two free ports, with these lines added to its settings.
+    pub fn start_with(settings: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
+        std::fs::write(directory.path().join("extra.properties"), settings).expect("a temporary directory");
         for _ in 0..5 {
             let port = two_free_ports();
             if script(&["start", path(directory.path()), &port.to_string()]) {
@@ -48,7 +89,16 @@ impl Broker {
 
     /// Ends the broker and starts it again on the same data.
     pub fn restart(&self) {
-        assert!(script(&["stop", path(&self.data())]), "the broker stops");
+        self.end_and_start("stop");
+    }
+
+    /// Kills the broker and starts it again on the same data.
+    pub fn crash(&self) {
+        self.end_and_start("kill");
+    }
+
+    fn end_and_start(&self, end: &str) {
+        assert!(script(&[end, path(&self.data())]), "the broker ends");
         let deadline = Instant::now() + Duration::from_secs(60);
         while TcpListener::bind(("127.0.0.1", self.port)).is_err() {
             assert!(Instant::now() < deadline, "the broker did not end");
@@ -78,8 +128,14 @@ impl Broker {
 
     /// Creates a topic that keeps records however old they are.
     pub fn create_topic(&self, name: &str, count: i32) {
+        self.create_topic_with(name, count, &[("retention.ms", "-1")]);
+    }
+
+    /// Creates a topic with these settings.
+    pub fn create_topic_with(&self, name: &str, count: i32, settings: &[(&str, &str)]) {
         let admin: AdminClient<DefaultClientContext> = self.config().create().expect("an admin client");
-        let topic = NewTopic::new(name, count, TopicReplication::Fixed(1)).set("retention.ms", "-1");
+        let topic = NewTopic::new(name, count, TopicReplication::Fixed(1));
+        let topic = settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
         let results = wait(admin.create_topics([&topic], &AdminOptions::new())).expect("the broker answers");
         for result in results {
             result.expect("the topic is new");
@@ -93,6 +149,35 @@ impl Broker {
         while ready() != Some(true) {
             assert!(Instant::now() < deadline, "topic {name} has no leaders");
         }
+    }
+
+    /// Start and end of each partition's log, by partition; nothing for a topic that is not there.
+    pub fn ranges(&self, topic: &str) -> Vec<(i64, i64)> {
+        let consumer: BaseConsumer = self.config().create().expect("a consumer");
+        let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(30)).expect("the broker answers");
+        let partitions = metadata.topics()[0].partitions().len();
+        (0..partitions).map(|partition| watermarks(&consumer, topic, partition as i32)).collect()
+    }
+
+    /// A setting of a topic.
+    pub fn topic_setting(&self, topic: &str, name: &str) -> String {
+        let admin: AdminClient<DefaultClientContext> = self.config().create().expect("an admin client");
+        let topic = ResourceSpecifier::Topic(topic);
+        let answer = wait(admin.describe_configs([&topic], &AdminOptions::new())).expect("the broker answers");
+        let settings = answer.into_iter().next().expect("one answer").expect("the topic exists");
+        settings.get(name).and_then(|s| s.value.clone()).unwrap_or_default()
+    }
+
+    /// Takes one right on a topic from everybody; the others stay.
+    pub fn deny(&self, topic: &str, operation: &str) {
+        let change = |rule: &str, operation: &str| {
+            let port = self.port.to_string();
+            let arguments = ["acl", &port, "--add", rule, "User:*", "--operation", operation, "--topic", topic];
+            assert!(script(&arguments), "the ACL is set");
+        };
+        change("--deny-principal", operation);
+        // A topic with any rule is closed to all that no rule lets in.
+        change("--allow-principal", "All");
     }
 
     /// Writes records (partition, key, value, timestamp) and waits until they are there. With `commit` they are one
@@ -124,8 +209,13 @@ impl Broker {
         }
     }
 
-    /// Every record of a topic that a read_committed reader sees, up to the end that it has now.
+    /// Keys and values of [`Broker::records`].
     pub fn read(&self, topic: &str) -> Vec<Pair> {
+        self.records(topic).into_iter().map(|record| (record.key, record.value)).collect()
+    }
+
+    /// Every record of a topic that a read_committed reader sees, up to the end that it has now.
+    pub fn records(&self, topic: &str) -> Vec<Record> {
         let consumer: BaseConsumer = self
             .config()
             .set("group.id", "reader")
@@ -148,8 +238,19 @@ impl Broker {
         let mut records = Vec::new();
         let deadline = Instant::now() + Duration::from_secs(120);
         loop {
-            match consumer.poll(Duration::from_millis(200)) {
-                Some(Ok(m)) => records.push((m.key().unwrap_or_default().to_vec(), m.payload().map(<[u8]>::to_vec))),
+            match consumer.poll(Duration::from_millis(50)) {
+                Some(Ok(m)) => {
+                    records.push(Record {
+                        partition: m.partition(),
+                        key: m.key().unwrap_or_default().to_vec(),
+                        value: m.payload().map(<[u8]>::to_vec),
+                        timestamp: m.timestamp().to_millis().expect("each record has a time"),
+                    });
+                    // The position costs more than a record.
+                    if records.len() % 100 != 0 {
+                        continue;
+                    }
+                }
                 Some(Err(error)) => panic!("reading {topic}: {error}"),
                 None => {}
             }
@@ -199,12 +300,12 @@ fn watermarks(consumer: &BaseConsumer, topic: &str, partition: i32) -> (i64, i64
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        script(&["stop", path(&self.data())]);
+        script(&["kill", path(&self.data())]);
     }
 }
 
 fn script(arguments: &[&str]) -> bool {
-    Command::new(SCRIPT).args(arguments).status().is_ok_and(|s| s.success())
+    Command::new(SCRIPT).args(arguments).stdout(Stdio::null()).status().is_ok_and(|s| s.success())
 }
 
 fn path(path: &Path) -> &str {

@@ -18,12 +18,12 @@ fn kafka_streams(scene: &Scene) -> Replica {
     let home = scene.launch.directory.join("kafka-streams");
     std::fs::create_dir_all(&home).expect("a directory");
     let mut command = Command::new(APP);
-    command.args(["run", &scene.broker.address, "app", "in", "out"]).arg(home.join("state"));
+    command.args(["run", &scene.broker.address, scene.name, &scene.input(), &scene.output()]).arg(home.join("state"));
     Replica::spawn(command, home.join("log"))
 }
 
 fn counted(scene: &Scene) -> i64 {
-    scene.broker.fold("out").values().map(|v| number(v)).sum()
+    scene.broker.fold(&scene.output()).values().map(|v| number(v)).sum()
 }
 
 /// Writes the first half at the pace of a live source, lets `end` stop the first program while it works, then writes
@@ -38,7 +38,7 @@ fn change_programs(scene: &Scene, mut first: Replica, end: impl FnOnce(&mut Repl
                 }
                 record
             });
-            scene.broker.write("in", paced, None);
+            scene.broker.write(&scene.input(), paced, None);
         });
         scene.wait_for_count(EVENTS / 10, slice::from_mut(&mut first));
         end(&mut first);
@@ -46,7 +46,7 @@ fn change_programs(scene: &Scene, mut first: Replica, end: impl FnOnce(&mut Repl
     });
     let before = counted(scene);
     assert!((EVENTS / 10..EVENTS).contains(&before), "the first program counted {before} of {EVENTS}");
-    scene.broker.write("in", input(EVENTS / 2, EVENTS), None);
+    scene.write(EVENTS / 2, EVENTS);
 }
 
 /// Ends the second program once all is counted, and compares with one that ran through. No count of a window falls on
@@ -57,7 +57,7 @@ fn finish(scene: &Scene, mut second: Replica) -> String {
     second.wait(LIMIT);
     scene.compare(EVENTS);
     let mut counts = BTreeMap::new();
-    for (window, count) in scene.broker.read("out") {
+    for (window, count) in scene.broker.read(&scene.output()) {
         let count = number(&count.expect("a count is never deleted"));
         let before = counts.insert(window, count).unwrap_or(0);
         assert!(count >= before, "a window's count falls from {before} to {count}");
@@ -67,18 +67,18 @@ fn finish(scene: &Scene, mut second: Replica) -> String {
 
 #[test]
 fn millstream_goes_on_where_kafka_streams_was_killed() {
-    let scene = Scene::new();
+    let scene = Scene::new("streams-killed");
     change_programs(&scene, kafka_streams(&scene), |streams| {
         // While it lives, a worker gives up after its limit, and leaves the group in peace.
         let mut impatient = scene.launch.clone().set("group.join.timeout.ms", "1000").start(1);
         let status = impatient.wait(LIMIT);
         let log = impatient.log();
         assert_eq!(status.code(), Some(1), "{log}");
-        assert!(log.contains("members of another program are still in group `app`"), "{log}");
+        assert!(log.contains("members of another program are still in group `streams-killed`"), "{log}");
         assert!(streams.alive(), "{}", streams.log());
         streams.kill();
     });
-    let left = scene.broker.members("app");
+    let left = scene.broker.members(scene.name);
     assert!(!left.is_empty(), "the session of the dead member has not ended");
     let log = finish(&scene, scene.launch.start(0));
     assert_eq!(log.matches(WAITS).count(), 1, "it says once that it waits:\n{log}");
@@ -88,24 +88,24 @@ fn millstream_goes_on_where_kafka_streams_was_killed() {
 
 #[test]
 fn kafka_streams_goes_on_where_millstream_was_stopped() {
-    let scene = Scene::new();
+    let scene = Scene::new("stopped");
     change_programs(&scene, scene.launch.start(0), |worker| {
         worker.signal("TERM");
         let status = worker.wait(LIMIT);
         assert!(status.success(), "{status}; its log:\n{}", worker.log());
         // It leaves the group on its way out, so nothing has to wait for its session to end.
-        assert_eq!(scene.broker.members("app"), [""; 0]);
+        assert_eq!(scene.broker.members(scene.name), [""; 0]);
     });
     finish(&scene, kafka_streams(&scene));
 }
 
 #[test]
 fn kafka_streams_goes_on_where_millstream_was_killed() {
-    let scene = Scene::new();
+    let scene = Scene::new("killed");
     change_programs(&scene, scene.launch.start(0), Replica::kill);
     // The two programs speak different protocols: Kafka Streams is refused while the dead member's session lasts.
     let deadline = Instant::now() + Duration::from_secs(60);
-    while !scene.broker.members("app").is_empty() {
+    while !scene.broker.members(scene.name).is_empty() {
         assert!(Instant::now() < deadline, "the session of the dead member does not end");
         thread::park_timeout(Duration::from_millis(100));
     }

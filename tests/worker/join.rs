@@ -65,13 +65,13 @@ fn expected() -> BTreeMap<Vec<u8>, i64> {
 
 #[test]
 fn sides_a_million_records_apart_join_exactly_in_bounded_memory() {
-    let broker = Broker::start();
+    let (broker, directory) = (Broker::shared(), tempfile::tempdir().expect("a temporary directory"));
     for topic in ["orders", "prices", "bills"] {
         broker.create_topic(topic, PARTITIONS as i32);
     }
     broker.write("orders", orders(), None);
     broker.write("prices", prices(), None);
-    let mut replica = Launch::new("bills", "bills", &broker.address, &broker.directory.path().join("replicas"))
+    let mut replica = Launch::new("bills", "bills", &broker.address, directory.path())
         .of_tests()
         .set("http.listen", "127.0.0.1:0")
         .set("partition.queue.max.bytes", &QUEUE_BYTES_MAX.to_string())

@@ -84,14 +84,17 @@ impl Launch {
 pub struct Replica {
     child: Child,
     log: PathBuf,
+    /// Bytes of the log that former runs left.
+    log_start: usize,
 }
 
 impl Replica {
     /// Starts a process; what it says on standard error is appended to `log`.
     pub fn spawn(mut command: Command, log: PathBuf) -> Self {
         let file = File::options().create(true).append(true).open(&log).expect("a log file");
+        let log_start = file.metadata().map_or(0, |m| m.len() as usize);
         let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
-        Self { child: command.spawn().expect("the process starts"), log }
+        Self { child: command.spawn().expect("the process starts"), log, log_start }
     }
 
     /// Waits for its end.
@@ -114,7 +117,8 @@ impl Replica {
     /// A page that it serves, once it serves (with the setting `http.listen=127.0.0.1:0`).
     pub fn page(&self, path: &str) -> Option<String> {
         let log = std::fs::read_to_string(&self.log).ok()?;
-        let line = log.lines().rfind(|l| l.contains("serving /metrics"))?;
+        // Another process may serve on the port of a former run.
+        let line = log.get(self.log_start..)?.lines().rfind(|l| l.contains("serving /metrics"))?;
         let address = line.split("address=").nth(1)?.split_whitespace().next()?;
         let mut stream = TcpStream::connect(address).ok()?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
@@ -146,6 +150,12 @@ impl Replica {
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
         assert!(status.is_ok_and(|s| s.success()), "kill -{name}");
+    }
+
+    /// A sample of `/metrics`, by name and labels; `None` while the worker does not serve it.
+    pub fn metric(&self, sample: &str) -> Option<f64> {
+        let page = self.page("/metrics")?;
+        page.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok())
     }
 
     /// The end of its log.

@@ -1,18 +1,25 @@
 //! The worker's binary on a real broker: kills, aborted input, lost disks, a clean stop, a broker that restarts.
 //!
-//! Every test starts a broker of its own on free ports and ends it by pid.
+//! The tests share one broker, but for those that restart it.
 
 #![expect(clippy::disallowed_methods, reason = "processes, clocks and waiting are what is tested")]
 
 mod broker;
+mod disk;
+mod flights;
 mod interop;
 mod join;
+mod old_time;
+mod purge;
 mod replica;
+mod rescale;
+mod stores;
 
 use broker::Broker;
 use replica::{Launch, Replica};
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -81,22 +88,44 @@ fn check_rows(what: &str, found: &BTreeMap<Vec<u8>, Vec<u8>>, expected: &BTreeMa
     );
 }
 
+/// `bench-window-count` as application `name`, with topics of its own.
 struct Scene {
-    broker: Broker,
+    broker: Arc<Broker>,
+    name: &'static str,
     launch: Launch,
+    _directory: tempfile::TempDir,
 }
 
 impl Scene {
-    fn new() -> Self {
-        let broker = Broker::start();
-        broker.create_topic("in", PARTITIONS);
-        broker.create_topic("out", PARTITIONS);
-        let launch =
-            Launch::new("bench-window-count", "app", &broker.address, &broker.directory.path().join("replicas"))
-                .set("input.topic", "in")
-                .set("output.topic", "out")
-                .set("windowstore.changelog.additional.retention.ms", "864000000000");
-        Self { broker, launch }
+    fn new(name: &'static str) -> Self {
+        Self::on(Broker::shared(), name)
+    }
+
+    fn on(broker: Arc<Broker>, name: &'static str) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let launch = Launch::new("bench-window-count", name, &broker.address, directory.path())
+            .set("windowstore.changelog.additional.retention.ms", "864000000000");
+        let mut scene = Self { broker, name, launch, _directory: directory };
+        scene.broker.create_topic(&scene.input(), PARTITIONS);
+        scene.broker.create_topic(&scene.output(), PARTITIONS);
+        scene.launch = scene.launch.clone().set("input.topic", &scene.input()).set("output.topic", &scene.output());
+        scene
+    }
+
+    fn input(&self) -> String {
+        format!("{}-in", self.name)
+    }
+
+    fn output(&self) -> String {
+        format!("{}-out", self.name)
+    }
+
+    fn changelog(&self) -> String {
+        format!("{}-counts-changelog", self.name)
+    }
+
+    fn write(&self, from: i64, to: i64) {
+        self.broker.write(&self.input(), input(from, to), None);
     }
 
     /// Works off what is left and compares output and changelog with the recount of the records below `to`.
@@ -108,16 +137,16 @@ impl Scene {
     /// Compares output and changelog as they are with the recount of the records below `to`.
     fn compare(&self, to: i64) {
         let expected = recount(input(0, to));
-        let output = self.broker.fold("out");
+        let output = self.broker.fold(&self.output());
         check_rows("output", &output, &expected);
-        let changelog = as_output(self.broker.fold("app-counts-changelog"));
+        let changelog = as_output(self.broker.fold(&self.changelog()));
         check_rows("changelog", &changelog, &expected);
     }
 
     /// Waits until a read_committed reader sees so many records counted.
     fn wait_for_count(&self, records: i64, replicas: &mut [Replica]) {
         let deadline = Instant::now() + LIMIT;
-        while self.broker.fold("out").values().map(|v| number(v)).sum::<i64>() < records {
+        while self.broker.fold(&self.output()).values().map(|v| number(v)).sum::<i64>() < records {
             for replica in replicas.iter_mut() {
                 assert!(replica.alive(), "a replica ended:\n{}", replica.log());
             }
@@ -130,34 +159,34 @@ impl Scene {
 
 #[test]
 fn until_end_counts_everything_and_goes_on_where_it_stopped() {
-    let scene = Scene::new();
-    scene.broker.write("in", input(0, 40_000), None);
+    let scene = Scene::new("until-end");
+    scene.write(0, 40_000);
     scene.check(40_000);
-    scene.broker.write("in", input(40_000, 60_000), None);
+    scene.write(40_000, 60_000);
     scene.check(60_000);
     std::fs::remove_dir_all(scene.launch.home(9)).expect("the state was there");
-    scene.broker.write("in", input(60_000, 80_000), None);
+    scene.write(60_000, 80_000);
     scene.check(80_000);
 }
 
 #[test]
 fn aborted_input_is_not_counted() {
-    let scene = Scene::new();
-    scene.broker.write("in", input(0, 20_000), Some(true));
-    scene.broker.write("in", input(0, 5_000), Some(false));
-    scene.broker.write("in", input(20_000, 30_000), Some(true));
-    scene.broker.write("in", input(7_000, 9_000), Some(false));
+    let scene = Scene::new("aborted");
+    scene.broker.write(&scene.input(), input(0, 20_000), Some(true));
+    scene.broker.write(&scene.input(), input(0, 5_000), Some(false));
+    scene.broker.write(&scene.input(), input(20_000, 30_000), Some(true));
+    scene.broker.write(&scene.input(), input(7_000, 9_000), Some(false));
     scene.check(30_000);
 }
 
 #[test]
 fn ten_kills_among_three_replicas_change_no_window() {
     const EVENTS: i64 = 300_000;
-    let scene = Scene::new();
+    let scene = Scene::new("ten-kills");
     let mut replicas: Vec<Replica> = (0..3).map(|n| scene.launch.start(n)).collect();
     let mut written = 0;
     for kill in 0..10 {
-        scene.broker.write("in", input(written, written + EVENTS / 10), None);
+        scene.write(written, written + EVENTS / 10);
         written += EVENTS / 10;
         // The pause between two kills is the load's rhythm, not a wait for a condition.
         thread::park_timeout(Duration::from_secs(2));
@@ -165,29 +194,32 @@ fn ten_kills_among_three_replicas_change_no_window() {
         replicas[victim].kill();
         replicas[victim] = scene.launch.start(victim);
     }
-    scene.wait_for_count(1_000, &mut replicas);
-    for replica in &replicas {
+    // The last one of the three takes over everything, and keeps it on its disk.
+    while let Some(mut replica) = replicas.pop() {
+        if replicas.is_empty() {
+            scene.wait_for_count(EVENTS, std::slice::from_mut(&mut replica));
+        }
         replica.signal("TERM");
-    }
-    for replica in &mut replicas {
         let status = replica.wait(Duration::from_secs(60));
         assert!(status.success(), "{status}; its log:\n{}", replica.log());
     }
+    scene.compare(EVENTS);
+    stores::check_stores(&scene, 0);
     scene.check(EVENTS);
 }
 
 #[test]
 fn a_zombie_writes_nothing() {
-    let scene = Scene::new();
-    scene.broker.write("in", input(0, 50_000), None);
+    let scene = Scene::new("zombie");
+    scene.write(0, 50_000);
     let mut replicas = vec![scene.launch.start(0)];
     scene.wait_for_count(100, &mut replicas);
     replicas[0].signal("STOP");
     replicas.push(scene.launch.start(1));
-    scene.broker.write("in", input(50_000, 100_000), None);
+    scene.write(50_000, 100_000);
     scene.wait_for_count(100_000, &mut replicas);
     replicas[0].signal("CONT");
-    scene.broker.write("in", input(100_000, 120_000), None);
+    scene.write(100_000, 120_000);
     thread::park_timeout(Duration::from_secs(5));
     for replica in &mut replicas {
         replica.signal("TERM");
@@ -200,32 +232,35 @@ fn a_zombie_writes_nothing() {
 
 #[test]
 fn two_broker_restarts_change_no_window() {
-    let scene = Scene::new();
+    let scene = Scene::on(Arc::new(Broker::start()), "restarts");
     let mut replicas = vec![scene.launch.start(0)];
     for round in 0..3 {
-        scene.broker.write("in", input(round * 20_000, (round + 1) * 20_000), None);
-        scene.wait_for_count((round + 1) * 20_000, &mut replicas);
-        if round < 2 {
-            scene.broker.restart();
+        scene.write(round * 40_000, (round + 1) * 40_000);
+        // In the middle of the work.
+        scene.wait_for_count(round * 40_000 + 1_000, &mut replicas);
+        match round {
+            0 => scene.broker.restart(),
+            1 => scene.broker.crash(),
+            _ => scene.wait_for_count(120_000, &mut replicas),
         }
     }
     replicas[0].signal("TERM");
     replicas[0].wait(Duration::from_secs(60));
-    scene.check(60_000);
+    scene.check(120_000);
 }
 
 #[test]
 fn at_least_once_skips_nothing_over_a_kill() {
-    let mut scene = Scene::new();
+    let mut scene = Scene::new("at-least-once");
     scene.launch = scene.launch.set("processing.guarantee", "at_least_once").set("commit.interval.ms", "500");
     let mut replica = scene.launch.start(0);
-    scene.broker.write("in", input(0, 30_000), None);
+    scene.write(0, 30_000);
     scene.wait_for_count(1_000, std::slice::from_mut(&mut replica));
-    scene.broker.write("in", input(30_000, 60_000), None);
+    scene.write(30_000, 60_000);
     replica.kill();
     scene.launch.clone().flag("--until-end").run(0, LIMIT);
     let expected = recount(input(0, 60_000));
-    let output = scene.broker.fold("out");
+    let output = scene.broker.fold(&scene.output());
     for (row, expected) in &expected {
         let found = output.get(row).map_or(0, |v| number(v));
         assert!(found >= number(expected), "a window lost records: {found} of {}", number(expected));
@@ -235,8 +270,9 @@ fn at_least_once_skips_nothing_over_a_kill() {
 
 #[test]
 fn a_missing_input_topic_is_one_clear_error() {
-    let broker = Broker::start();
-    let launch = Launch::new("bench-window-count", "app", &broker.address, &broker.directory.path().join("replicas"));
+    let broker = Broker::shared();
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let launch = Launch::new("bench-window-count", "missing", &broker.address, directory.path());
     let mut replica = launch.set("input.topic", "nowhere").set("output.topic", "out").start(0);
     let status = replica.wait(Duration::from_secs(60));
     assert!(!status.success());
