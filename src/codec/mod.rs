@@ -1,5 +1,6 @@
 //! Bytes to values and back: [`Serde`] and the serdes that Kafka Streams has, to the byte.
 
+pub(crate) mod buffer;
 mod change;
 mod default;
 mod murmur2;

@@ -122,7 +122,7 @@ impl StreamsBuilder {
         let name = plan.name(given, "KTABLE-SOURCE-");
         let source = source_plan(plan, source_name.clone(), vec![topic.into()], &consumed);
         let link = TableLink::new(TableKind::Source, stored);
-        link.set_versioned(store.is_versioned());
+        link.set_history(store.history_ms());
         let key = plan.need(consumed.key.as_ref(), "key", &name);
         let value = plan.need(consumed.value.as_ref(), "value", &name);
         let processor = ProcessorPlan {

@@ -192,7 +192,7 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
             (store, name, key, value)
         };
         let link = TableLink::new(TableKind::Aggregate, true);
-        link.set_versioned(store.is_versioned());
+        link.set_history(store.history_ms());
         let step = Arc::new(step);
         let processor = {
             let (store, link, key, value) = (store.clone(), link.clone(), key.clone(), value.clone());
@@ -234,12 +234,14 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
         };
         let processor = ProcessorPlan {
             name,
-            stores: vec![table.store.decl(&table.link)],
+            stores: vec![table.store.typed_decl(&table.link, &table.key, &table.value)],
             connected: Vec::new(),
             factory: node(&table, format!("millstream.time.{}", table.store.name)),
         };
         let (key, value) = (table.windowed_key(windowing), table.value.known());
-        self.table(processor, &table.store.name, table.link.clone(), key, value, table.view(windowing))
+        let made = self.table(processor, &table.store.name, table.link.clone(), key, value, table.view(windowing));
+        self.plan.borrow_mut().nodes[made.node].grace_ms = Some(windowing.closes_after_ms());
+        made
     }
 
     /// Adds an aggregate, behind a repartition topic if one is needed.

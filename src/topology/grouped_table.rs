@@ -269,7 +269,7 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
         let key = plan.need(materialized.key.as_ref().or(self.key.as_ref()), "key", &name);
         let value = plan.need(materialized.value.as_ref(), "value", &name);
         let link = TableLink::new(TableKind::Aggregate, true);
-        link.set_versioned(store.is_versioned());
+        link.set_history(store.history_ms());
         let processor = table_aggregate(name.clone(), step, &store, &link, (&key, &value));
         let node = plan.add(&[parent], name.clone(), Logical::Processor(processor));
         let view = store.view(key.clone(), value.clone());

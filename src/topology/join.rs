@@ -3,10 +3,19 @@
 use super::{
     Joined, KStream, KTable,
     assemble::{Assembly, Built},
-    plan::{Logical, ProcessorPlan},
+    plan::{Logical, Plan, ProcessorPlan, StoreDecl},
+    stored::TableView,
 };
-use crate::operator::stream_table_join::StreamTableJoin;
-use std::{marker::PhantomData, sync::Arc};
+use crate::{
+    codec::Serde,
+    fault::Fault,
+    operator::{
+        stream_table_grace::{StreamTableGraceJoin, Waiting},
+        stream_table_join::StreamTableJoin,
+    },
+    state::{StoreKind, StoreSpec},
+};
+use std::{collections::BTreeMap, marker::PhantomData, sync::Arc};
 
 impl<K: 'static, V: 'static> KStream<K, V> {
     /// Joins each record with the table's row of its key; a record without one is dropped (D-93).
@@ -71,6 +80,14 @@ impl<K: 'static, V: 'static> KStream<K, V> {
         let name = plan.name(given, if left { "KSTREAM-LEFTJOIN-" } else { "KSTREAM-JOIN-" });
         let view = (table.view)();
         let joiner = Arc::new(joiner);
+        if let Some(grace_ms) = joined.grace_ms {
+            check_grace(plan, grace_ms, table.link.history_ms(), &name);
+            let serdes = (stream.key.as_ref(), stream.value.as_ref());
+            let processor = waiting_join(plan, name.clone(), serdes, grace_ms, (view, joiner, left));
+            let node = plan.add(&[stream.node], name.clone(), Logical::Processor(processor));
+            plan.nodes[node].takes_null_keys = left;
+            return KStream::new(self.plan.clone(), node, name, stream.key, None, sources, false);
+        }
         let getter = view.getter;
         let processor = ProcessorPlan {
             name: name.clone(),
@@ -89,5 +106,69 @@ impl<K: 'static, V: 'static> KStream<K, V> {
         let node = plan.add(&[stream.node], name.clone(), Logical::Processor(processor));
         plan.nodes[node].takes_null_keys = left;
         KStream::new(self.plan.clone(), node, name, stream.key, None, sources, false)
+    }
+}
+
+fn check_grace(plan: &mut Plan, grace_ms: i64, history_ms: Option<i64>, name: &str) {
+    let wrong = match history_ms {
+        None => "a join with a grace period needs a versioned table".to_owned(),
+        Some(history_ms) if history_ms < grace_ms => {
+            format!("the table's history of {history_ms} ms is shorter than the join's grace of {grace_ms} ms")
+        }
+        Some(_) => return,
+    };
+    let hint = "keep the table's rows with Materialized::as_versioned and a history at least that long";
+    plan.error(Fault::stop(wrong).at(format!("node {name}")).hint(hint));
+}
+
+/// A join whose stream records wait.
+fn waiting_join<K, V, VT, V2, F>(
+    plan: &mut Plan,
+    name: Arc<str>,
+    (key, value): (Option<&Serde<K>>, Option<&Serde<V>>),
+    grace_ms: i64,
+    (view, joiner, left): (TableView<K, VT>, Arc<F>, bool),
+) -> ProcessorPlan
+where
+    K: 'static,
+    V: 'static,
+    VT: 'static,
+    V2: 'static,
+    F: Fn(Option<&K>, &V, Option<&VT>) -> Option<V2> + Send + Sync + 'static,
+{
+    let (key, value) = (plan.need(key, "key", &name), plan.need(value, "value", &name));
+    let store: Arc<str> = format!("{name}-Buffer").into();
+    let spec = StoreSpec {
+        name: store.clone(),
+        kind: StoreKind::KeyValue,
+        timestamped: false,
+        logged: true,
+        changelog_config: BTreeMap::new(),
+        cached: false,
+        persistent: true,
+    };
+    let getter = view.getter;
+    ProcessorPlan {
+        name,
+        stores: vec![StoreDecl { spec, types: None, table: None }],
+        connected: view.stores,
+        factory: Arc::new(move |asm: &mut Assembly<'_>| {
+            let waiting = Waiting {
+                store: asm.store(&store)?,
+                keys: key.get()?,
+                values: value.get()?,
+                grace_ms,
+                stream_time: asm.time(format!("millstream.time.{store}")),
+                sequence: asm.time(format!("millstream.sequence.{store}")),
+            };
+            Ok(Built::node::<K, V, _>(StreamTableGraceJoin {
+                name: asm.name.clone(),
+                table: getter(asm)?,
+                joiner: joiner.clone(),
+                left,
+                waiting,
+                children: asm.children::<K, V2>()?,
+            }))
+        }),
     }
 }

@@ -26,6 +26,7 @@ mod store_builder;
 mod stored;
 mod stream;
 mod stream_join;
+mod suppress;
 mod table;
 mod table_join;
 mod table_link;
@@ -42,7 +43,10 @@ pub use graph::{FlushPoint, Graph, SourceEntry};
 pub use grouped::KGroupedStream;
 pub use grouped_table::KGroupedTable;
 pub use optimize::Optimization;
-pub use options::{Consumed, Grouped, Joined, Materialized, Produced, Repartitioned, StreamJoined};
+pub use options::{
+    BufferConfig, Consumed, Eager, Grouped, Joined, Materialized, Produced, Repartitioned, StreamJoined, Strict,
+    Suppressed,
+};
 pub use plan::OffsetReset;
 pub use resolve::CHANGELOG_MARGIN_MS;
 pub use resolved::{InternalTopic, Resolved, ResolvedSub, StorePlan};

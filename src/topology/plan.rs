@@ -137,6 +137,8 @@ pub(crate) struct LogicalNode {
     pub children: Vec<NodeIx>,
     /// A left join that takes records without a key.
     pub takes_null_keys: bool,
+    /// How long after their end the windows of a windowed aggregate take records, in milliseconds.
+    pub grace_ms: Option<i64>,
     pub what: Logical,
 }
 
@@ -210,6 +212,7 @@ impl Plan {
             parents: Vec::new(),
             children: Vec::new(),
             takes_null_keys: false,
+            grace_ms: None,
             what,
         });
         if parents.is_empty() {

@@ -76,11 +76,6 @@ impl StoredTable {
         }
     }
 
-    /// True when it keeps versions.
-    pub fn is_versioned(&self) -> bool {
-        self.history_ms().is_some()
-    }
-
     /// How far back its versions reach, in milliseconds.
     pub fn history_ms(&self) -> Option<i64> {
         match self.spec.kind {

@@ -209,7 +209,7 @@ impl<K: 'static, V: 'static> KTable<K, V> {
         let name = plan.name(self.next_name.as_deref(), prefix);
         let link = TableLink::new(TableKind::Derived(self.link.clone()), stored.is_some());
         if let Some(store) = &stored {
-            link.set_versioned(store.is_versioned());
+            link.set_history(store.history_ms());
         }
         let parent = self.link.clone();
         if sends_old {

@@ -24,8 +24,8 @@ pub(crate) struct TableLink {
     kind: TableKind,
     stored: AtomicBool,
     sends_old: AtomicBool,
-    /// Whether its own store keeps versions; unset while its parents say it (D-130).
-    versioned: OnceLock<bool>,
+    /// How far back the versions in its own store reach, in milliseconds; unset where its parents say it (D-130).
+    history_ms: OnceLock<Option<i64>>,
 }
 
 impl TableLink {
@@ -35,7 +35,7 @@ impl TableLink {
             kind,
             stored: AtomicBool::new(stored),
             sends_old: AtomicBool::new(false),
-            versioned: OnceLock::new(),
+            history_ms: OnceLock::new(),
         })
     }
 
@@ -49,19 +49,24 @@ impl TableLink {
         self.sends_old.load(Relaxed)
     }
 
-    /// Its rows are kept with versions, or without them.
-    pub fn set_versioned(&self, versioned: bool) {
+    /// Its rows are kept with versions that reach so far back, in milliseconds, or without them.
+    pub fn set_history(&self, history_ms: Option<i64>) {
         // A table has one store, so nobody says it twice.
-        let _ = self.versioned.set(versioned);
+        let _ = self.history_ms.set(history_ms);
+    }
+
+    /// How far back versions of its rows reach, in milliseconds.
+    pub fn history_ms(&self) -> Option<i64> {
+        match (self.history_ms.get(), &self.kind) {
+            (Some(history_ms), _) => *history_ms,
+            (None, TableKind::Derived(parent)) => parent.history_ms(),
+            (None, _) => None,
+        }
     }
 
     /// True when changes may be out of order, and say so (D-130).
     pub fn is_versioned(&self) -> bool {
-        match (self.versioned.get(), &self.kind) {
-            (Some(versioned), _) => *versioned,
-            (None, TableKind::Derived(parent)) => parent.is_versioned(),
-            (None, _) => false,
-        }
+        self.history_ms().is_some()
     }
 
     /// Old values come anyway.

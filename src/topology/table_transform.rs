@@ -114,7 +114,7 @@ impl<K: 'static, V: 'static> KTable<K, V> {
         let name = plan.name(self.next_name.as_deref(), PREFIX);
         let link = TableLink::new(TableKind::Derived(self.link.clone()), stored.is_some());
         if let Some(store) = &stored {
-            link.set_versioned(store.is_versioned());
+            link.set_history(store.history_ms());
         }
         let stored = stored.map(|store| {
             let (key, value) = (plan.need(key.as_ref(), "key", &name), plan.need(value.as_ref(), "value", &name));

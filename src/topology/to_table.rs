@@ -55,7 +55,7 @@ impl<K: 'static, V: Clone + 'static> KStream<K, V> {
             sources = BTreeSet::from([source]);
         }
         let link = TableLink::new(TableKind::Source, materialized.name.is_some());
-        link.set_versioned(store.is_versioned());
+        link.set_history(store.history_ms());
         let processor = ProcessorPlan {
             name: name.clone(),
             stores: vec![store.typed_decl(&link, &key, &value)],

@@ -138,6 +138,15 @@ impl Windowing {
         }
     }
 
+    /// How long after the end of a window its result is final, in milliseconds (D-146).
+    pub fn closes_after_ms(self) -> i64 {
+        match self {
+            Self::Sized(SizedWindows::Fixed(windows)) => windows.grace_ms(),
+            Self::Sized(SizedWindows::Sliding(windows)) => windows.grace_ms(),
+            Self::Session(windows) => windows.grace_ms().saturating_add(windows.gap_ms()),
+        }
+    }
+
     /// Shape of the rows of a store for these windows.
     pub fn store_kind(self, retention_ms: i64, emit: EmitStrategy, persistent: bool) -> StoreKind {
         let on_close = emit == EmitStrategy::OnWindowClose;

@@ -87,6 +87,12 @@ impl Build {
         }
     }
 
+    /// Makes the build fail, as Kafka Streams does where the types refuse a node here.
+    pub fn refuse<T>(&self, instead: T) -> T {
+        drop(self.builder.stream::<String, String>(""));
+        instead
+    }
+
     pub fn materialized<K: Cell, V: Cell>(&self, store: Option<&Json>, kt: &Kind, vt: &Kind) -> Materialized<K, V> {
         let history = store.and_then(|s| millis(s.get("versioned")?, "history_ms"));
         let mut m = match (store.and_then(|s| field(s, "name")), history) {

@@ -54,6 +54,9 @@ fn with_table<K: Cell, V: Cell, VT: Cell>(
     if let Some(serde) = V::serde(vt) {
         joined = joined.value_serde(serde);
     }
+    if let Some(grace) = millis(node, "grace_ms") {
+        joined = joined.grace(grace);
+    }
     let result = if left {
         let join = move |k: Option<&K>, l: &V, r: Option<&VT>| expr::join(&joiner, &own(k), &Some(l.val()), &own(r));
         h.left_join_with(table, join, joined)

@@ -55,6 +55,13 @@ impl<K: Cell, V: Cell> Handle for Table<K, V> {
                 Some(key) => select_key(&h.to_stream(), key.clone(), &kt, &vt),
                 None => stream(h.to_stream(), &kt, &vt),
             },
+            "suppress" => {
+                let h = match K::suppressed(node) {
+                    Some(how) => h.suppress(how),
+                    None => build.refuse(h),
+                };
+                Rc::new(Table { h, kt, vt })
+            }
             "group_by" => groups::group_by(&h, node, &kt, &vt),
             "join" | "left_join" | "outer_join" => joins::table_join(&h, node, build, &kt),
             other => panic!("a table has no {other}"),

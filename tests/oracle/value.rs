@@ -1,10 +1,14 @@
 //! Values of the oracle's scenarios: texts, longs and windowed keys in one type.
 
+use crate::build::{field, millis};
 use millstream::{
     codec::{Codec, Serde},
     fault::{Fault, Result},
     record::Windowed,
+    topology::{BufferConfig, Suppressed},
 };
+use serde_json::Value as Json;
+use std::time::Duration;
 
 /// A key or a value.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,6 +102,12 @@ pub trait Cell: Clone + 'static {
 
     /// The serde of a kind, where the DSL doesn't know one already.
     fn serde(kind: &Kind) -> Option<Serde<Self>>;
+
+    /// How long changes of a table with this key are held back; `None` for what the types refuse: final results of a
+    /// table without windows.
+    fn suppressed(node: &Json) -> Option<Suppressed<Self>> {
+        millis(node, "limit_ms").map(|limit| suppressed_until(node, limit))
+    }
 }
 
 impl Cell for Val {
@@ -120,7 +130,43 @@ impl Cell for i64 {
     }
 }
 
+fn suppressed_until<K>(node: &Json, limit: Duration) -> Suppressed<K> {
+    let number = |name: &str| node.get(name).and_then(Json::as_u64).and_then(|n| usize::try_from(n).ok());
+    let logged = node.get("logging") != Some(&Json::Bool(false));
+    let eager = match (number("max_records"), number("max_bytes")) {
+        (None, None) => {
+            let buffer = BufferConfig::unbounded();
+            return Suppressed::until_time_limit(limit, if logged { buffer } else { buffer.with_logging_disabled() });
+        }
+        (Some(records), None) => BufferConfig::max_records(records),
+        (None, Some(bytes)) => BufferConfig::max_bytes(bytes),
+        (Some(records), Some(bytes)) => BufferConfig::max_records(records).with_max_bytes(bytes),
+    };
+    let eager = if logged { eager } else { eager.with_logging_disabled() };
+    if field(node, "when_full") == Some("shutdown") {
+        Suppressed::until_time_limit(limit, eager.shut_down_when_full())
+    } else {
+        Suppressed::until_time_limit(limit, eager)
+    }
+}
+
 impl Cell for Windowed<Val> {
+    fn suppressed(node: &Json) -> Option<Suppressed<Self>> {
+        if let Some(limit) = millis(node, "limit_ms") {
+            return Some(suppressed_until(node, limit));
+        }
+        let number = |name: &str| node.get(name).and_then(Json::as_u64).and_then(|n| usize::try_from(n).ok());
+        let mut buffer = match (number("max_records"), number("max_bytes")) {
+            (None, None) => BufferConfig::unbounded(),
+            (Some(records), _) => BufferConfig::max_records(records).shut_down_when_full(),
+            (None, Some(bytes)) => BufferConfig::max_bytes(bytes).shut_down_when_full(),
+        };
+        if node.get("logging") == Some(&Json::Bool(false)) {
+            buffer = buffer.with_logging_disabled();
+        }
+        Some(Suppressed::until_window_closes(buffer))
+    }
+
     fn val(&self) -> Val {
         Val::Windowed(Box::new(self.clone()))
     }

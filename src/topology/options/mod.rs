@@ -43,6 +43,7 @@ mod materialized;
 mod produced;
 mod repartitioned;
 mod stream_joined;
+mod suppressed;
 
 pub use consumed::Consumed;
 pub use grouped::Grouped;
@@ -51,3 +52,5 @@ pub use materialized::Materialized;
 pub use produced::Produced;
 pub use repartitioned::Repartitioned;
 pub use stream_joined::StreamJoined;
+pub(crate) use suppressed::Until;
+pub use suppressed::{BufferConfig, Eager, Strict, Suppressed};
