@@ -60,7 +60,7 @@ impl Buffered {
     ///
     /// # Errors
     /// When the bytes are no such value.
-    pub fn decode(bytes: &Bytes) -> Result<Self> {
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
         let mut rest = Reader { bytes, at: 0 };
         let short = || malformed("a buffered record is shorter than its parts");
         rest.read().ok_or_else(short)
@@ -83,16 +83,16 @@ fn put(out: &mut Vec<u8>, value: Option<&[u8]>) {
 }
 
 struct Reader<'a> {
-    bytes: &'a Bytes,
+    bytes: &'a [u8],
     at: usize,
 }
 
 impl Reader<'_> {
     fn take(&mut self, length: usize) -> Option<Bytes> {
-        let end = self.at.checked_add(length).filter(|end| *end <= self.bytes.len())?;
-        let taken = self.bytes.slice(self.at..end);
+        let end = self.at.checked_add(length)?;
+        let taken = self.bytes.get(self.at..end)?;
         self.at = end;
-        Some(taken)
+        Some(Bytes::copy_from_slice(taken))
     }
 
     fn long(&mut self) -> Option<i64> {

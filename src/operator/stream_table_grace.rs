@@ -91,7 +91,7 @@ where
         }
         let (mut rows, end): (Vec<(Bytes, Bytes)>, _) = (Vec::new(), time_prefix(due.saturating_add(1)));
         cx.store(waiting.store).scan(&time_prefix(0), Some(&end), false, &mut |row, stored| {
-            rows.push((Bytes::copy_from_slice(row), stored.value));
+            rows.push((Bytes::copy_from_slice(row), stored.value.into()));
             ControlFlow::Continue(())
         })?;
         for (row, stored) in rows {
