@@ -103,7 +103,7 @@ impl<K: 'static, V, VA: Clone + 'static, S: Step<K, V, VA>> Process<K, V> for Ag
         let found = self.updates.table.get_row(cx, &row)?;
         let keep_old = self.updates.sends_old && !self.updates.cached;
         let (new, timestamp, old) = step(&*self.step, key, Some(value), found, record.timestamp, keep_old);
-        self.updates.put(cx, row, key, Update { new, old, timestamp, headers: record.headers })
+        self.updates.put(cx, row, key, Update { new, old, timestamp, at: record.timestamp, headers: record.headers })
     }
 }
 

@@ -152,7 +152,7 @@ where
         (new, old): (Option<VA>, Option<VA>),
     ) -> Result<()> {
         let row = self.updates.table.rows.kind.row(key_bytes, at.start, at.end);
-        let update = Update { new, old, timestamp: record.timestamp, headers: record.headers };
+        let update = Update { new, old, timestamp: record.timestamp, at: record.timestamp, headers: record.headers };
         let Some(change) = self.updates.write(cx, row, update)? else { return Ok(()) };
         if self.emitted.is_some() {
             return Ok(());

@@ -227,7 +227,11 @@ where
         let end = start.saturating_add(self.windows.difference_ms());
         let row = self.updates.table.rows.kind.row(hand.key_bytes, start, end);
         let headers = hand.record.headers;
-        let Some(change) = self.updates.write(cx, row, Update { new, old, timestamp, headers })? else { return Ok(()) };
+        let Some(change) =
+            self.updates.write(cx, row, Update { new, old, timestamp, at: hand.record.timestamp, headers })?
+        else {
+            return Ok(());
+        };
         if self.emitted.is_some() {
             return Ok(());
         }

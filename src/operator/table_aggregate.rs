@@ -102,7 +102,7 @@ impl<K: 'static, V, VA: Clone + 'static, S: TableStep<K, V, VA>> Process<K, Chan
             }
             None => rest,
         };
-        self.updates.put(cx, row, key, Update { new, old, timestamp, headers: record.headers })
+        self.updates.put(cx, row, key, Update { new, old, timestamp, at: record.timestamp, headers: record.headers })
     }
 }
 

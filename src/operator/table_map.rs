@@ -58,7 +58,7 @@ where
                     return Ok(());
                 }
                 let Record { timestamp, headers, .. } = record;
-                updates.put(cx, row, key, Update { new, old, timestamp, headers })
+                updates.put(cx, row, key, Update { new, old, timestamp, at: timestamp, headers })
             }
         }
     }

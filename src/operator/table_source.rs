@@ -37,7 +37,7 @@ impl<K: 'static, V: Clone + 'static> Process<K, V> for TableSource<K, V> {
                     None
                 };
                 let Record { timestamp, headers, .. } = record;
-                updates.put(cx, row, key, Update { new: record.value.cloned(), old, timestamp, headers })
+                updates.put(cx, row, key, Update { new: record.value.cloned(), old, timestamp, at: timestamp, headers })
             }
         }
     }

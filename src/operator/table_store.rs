@@ -54,6 +54,8 @@ pub(crate) struct Update<'a, V> {
     pub old: Option<V>,
     /// Event time of the update.
     pub timestamp: Timestamp,
+    /// Event time of the record in hand: a deletion is logged under it, as a row that is gone has no time of its own.
+    pub at: Timestamp,
     /// Headers of the record that caused it.
     pub headers: &'a Headers,
 }
@@ -85,10 +87,12 @@ impl<K: 'static, V: 'static, R: Rows<K>> Updates<K, V, R> {
     /// Writes a row and gives the change to forward, unless the cache holds it back. A row that has expired is
     /// forwarded too, though it can't be read: the store's time is that of all its writers, a node's is its own.
     pub fn write(&self, cx: &mut dyn Context, row: Bytes, update: Update<'_, V>) -> Result<Option<Change<V>>> {
-        let Update { new, old, timestamp, headers } = update;
+        let Update { new, old, timestamp, at, headers } = update;
         let bytes = new.as_ref().map(|v| self.table.values.to_bytes(v)).transpose()?;
         let source = if self.cached { cx.source().cloned() } else { None };
         let store = cx.store(self.table.store);
+        let versioned = matches!(store.spec().kind, StoreKind::Versioned { .. });
+        let timestamp = if new.is_some() || versioned { timestamp } else { at };
         let put = if !self.cached {
             store.put_latest(row.clone(), bytes, timestamp)?
         } else if store.put_cached(row.clone(), bytes, timestamp, headers, source.as_ref())? {
@@ -97,7 +101,6 @@ impl<K: 'static, V: 'static, R: Rows<K>> Updates<K, V, R> {
             VersionPut::Expired
         };
         if put == VersionPut::Expired {
-            let versioned = matches!(store.spec().kind, StoreKind::Versioned { .. });
             if versioned || store.counts_expired(&row) {
                 cx.dropped(Dropped::Expired);
             }

@@ -100,7 +100,8 @@ impl<K: 'static, V: Clone + 'static> Process<K, Change<V>> for TableJoinMerge<K,
                 let (Some(key), Some(change)) = (record.key, record.value) else { return Ok(()) };
                 let row = updates.table.rows.0.to_bytes(key)?;
                 let Record { timestamp, headers, .. } = record;
-                let update = Update { new: change.new.clone(), old: change.old.clone(), timestamp, headers };
+                let update =
+                    Update { new: change.new.clone(), old: change.old.clone(), timestamp, at: timestamp, headers };
                 updates.put(cx, row, key, update)
             }
         }
@@ -162,7 +163,8 @@ mod tests {
         let rows = updates(false, false, rows);
         let (mut kit, key) = (Kit::key_value(), "k".to_owned());
         if other {
-            let update = Update { new: Some(7), old: None, timestamp: 9, headers: crate::record::Headers::none() };
+            let update =
+                Update { new: Some(7), old: None, timestamp: 9, at: 9, headers: crate::record::Headers::none() };
             rows.put(&mut kit, "k".into(), &key, update).unwrap();
         }
         let node: TableTableJoin<String, i64, i64, String, _> = TableTableJoin {

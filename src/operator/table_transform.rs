@@ -125,7 +125,7 @@ impl<K: 'static, V, V2: 'static, R: Rows<K>> Process<K, Change<V>> for TableTran
             Output::Stored(updates) => {
                 let row = updates.table.rows.row(key)?;
                 let old = if updates.sends_old { updates.table.get_row(cx, &row)?.map(|(v, _)| v) } else { None };
-                updates.put(cx, row, key, Update { new, old, timestamp, headers })
+                updates.put(cx, row, key, Update { new, old, timestamp, at: timestamp, headers })
             }
         }
     }

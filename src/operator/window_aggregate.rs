@@ -24,6 +24,9 @@ pub(crate) struct WindowAggregate<K, V, VA, S> {
     pub stream_time: TimeSlot,
     /// Close time up to which windows were emitted; only when it emits on close.
     pub emitted: Option<TimeSlot>,
+    /// Emits on close before the record is put: its windows may be so much later that others expire. Kafka Streams does
+    /// so where its record cache still holds the rows, and loses them elsewhere.
+    pub emits_first: bool,
     pub takes: PhantomData<fn(V)>,
 }
 
@@ -41,6 +44,9 @@ where
         let stream_time = cx.time(self.stream_time).max(record.timestamp);
         cx.set_time(self.stream_time, stream_time);
         let close_time = stream_time.saturating_sub(self.windows.grace_ms());
+        if let (Some(emitted), true) = (self.emitted, self.emits_first) {
+            self.emit(cx, &record, emitted, close_time)?;
+        }
         // One row id for all windows: the start is written over.
         let mut row = cx.buffer();
         row.extend_from_slice(&[0; START_BYTES]);
@@ -56,8 +62,8 @@ where
         }
         cx.recycle(row);
         match self.emitted {
-            Some(emitted) => self.emit(cx, &record, emitted, close_time),
-            None => Ok(()),
+            Some(emitted) if !self.emits_first => self.emit(cx, &record, emitted, close_time),
+            _ => Ok(()),
         }
     }
 }
@@ -73,7 +79,7 @@ where
         let forwards = !self.updates.cached && self.emitted.is_none();
         let keep_old = forwards && self.updates.sends_old;
         let (new, timestamp, old) = step(&*self.step, at.key, record.value, found, record.timestamp, keep_old);
-        let update = Update { new, old, timestamp, headers: record.headers };
+        let update = Update { new, old, timestamp, at: record.timestamp, headers: record.headers };
         let Some(change) = self.updates.write(cx, row, update)? else { return Ok(()) };
         if self.emitted.is_some() {
             return Ok(());
@@ -157,6 +163,7 @@ mod tests {
             updates: windowed_updates(10, children),
             stream_time: TimeSlot(0),
             emitted: on_close.then_some(TimeSlot(1)),
+            emits_first: false,
             takes: PhantomData,
         };
         (node, child, Kit::new(StoreKind::Window { size_ms: 10, retention_ms: 1_000 }))

@@ -29,7 +29,14 @@ impl<K: Clone + 'static, VA: Clone + 'static> CogroupedKStream<K, VA> {
             let store = StoredTable::windowed(plan, materialized, AGGREGATE, windowing, emit);
             let key = plan.need(self.key_serde(materialized.key.as_ref()).as_ref(), "key", &store.name);
             let value = plan.need(materialized.value.as_ref(), "value", &store.name);
-            WindowedTable { store, link: TableLink::new(TableKind::Aggregate, true), key, value, emit }
+            WindowedTable {
+                store,
+                link: TableLink::new(TableKind::Aggregate, true),
+                key,
+                value,
+                emit,
+                emits_first: false,
+            }
         };
         let serdes = (table.windowed_key(windowing), table.value.known());
         let (decl, link, view) = (table.store.decl(&table.link), table.link.clone(), table.view(windowing));

@@ -230,7 +230,7 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
             let key = plan.need(materialized.key.as_ref().or(self.key.as_ref()), "key", &name);
             let value = plan.need(materialized.value.as_ref(), "value", &name);
             let link = TableLink::new(TableKind::Aggregate, true);
-            (WindowedTable { store, link, key, value, emit }, name)
+            (WindowedTable { store, link, key, value, emit, emits_first: materialized.cached }, name)
         };
         let processor = ProcessorPlan {
             name,

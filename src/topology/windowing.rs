@@ -177,6 +177,8 @@ pub(crate) struct WindowedTable<K, VA> {
     pub key: Needed<K>,
     pub value: Needed<VA>,
     pub emit: EmitStrategy,
+    /// See [`WindowAggregate::emits_first`].
+    pub emits_first: bool,
 }
 
 impl<K, VA> Clone for WindowedTable<K, VA> {
@@ -187,6 +189,7 @@ impl<K, VA> Clone for WindowedTable<K, VA> {
             key: self.key.clone(),
             value: self.value.clone(),
             emit: self.emit,
+            emits_first: self.emits_first,
         }
     }
 }
@@ -211,7 +214,16 @@ impl<K: Clone + 'static, VA: Clone + 'static> WindowedTable<K, VA> {
                 SizedWindows::Fixed(windows) => {
                     let rows = WindowRows { key: table.key.get()?, size_ms: windows.size_ms() };
                     let updates = table.store.updates(asm, rows, value, &table.link)?;
-                    Ok(Built::node::<K, V, _>(WindowAggregate { windows, step, updates, stream_time, emitted, takes }))
+                    let emits_first = table.emits_first;
+                    Ok(Built::node::<K, V, _>(WindowAggregate {
+                        windows,
+                        step,
+                        updates,
+                        stream_time,
+                        emitted,
+                        emits_first,
+                        takes,
+                    }))
                 }
                 SizedWindows::Sliding(windows) => {
                     let updates = table.store.updates(asm, table.segmented_rows()?, value, &table.link)?;

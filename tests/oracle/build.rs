@@ -47,9 +47,13 @@ pub fn topology(scenario: &Json) -> Result<Topology> {
     build(scenario).build_optimized(optimizations)
 }
 
+/// True when the scenario's record cache has a size.
+pub fn is_cached(scenario: &Json) -> bool {
+    scenario["config"].get("statestore.cache.max.bytes").and_then(Json::as_str).is_some_and(|bytes| bytes != "0")
+}
+
 fn build(scenario: &Json) -> StreamsBuilder {
-    let cache = scenario["config"].get("statestore.cache.max.bytes").and_then(Json::as_str).unwrap_or("0");
-    let mut build = Build { builder: StreamsBuilder::new(), handles: BTreeMap::new(), cached: cache != "0" };
+    let mut build = Build { builder: StreamsBuilder::new(), handles: BTreeMap::new(), cached: is_cached(scenario) };
     for node in scenario["topology"].as_array().expect("a list of nodes") {
         let made = build.node(node);
         build.handles.extend(made);
