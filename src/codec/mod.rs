@@ -4,6 +4,7 @@ pub(crate) mod buffer;
 mod change;
 mod default;
 mod murmur2;
+mod murmur3;
 mod numbers;
 mod structs;
 mod text;
@@ -11,6 +12,7 @@ mod windowed;
 
 pub use default::default_serde;
 pub use murmur2::{murmur2, partition_for};
+pub use murmur3::murmur3;
 
 /// Ready-made serdes, named after the Rust types they are for.
 pub mod serdes {

@@ -5,7 +5,7 @@ use crate::{
     codec::Serde,
     fault::{Fault, Result},
     record::{Record, StoreIx, Timestamp},
-    state::{Segmented, join_value, split_join_value},
+    state::Segmented,
 };
 use std::ops::ControlFlow;
 
@@ -25,7 +25,7 @@ impl<K: 'static, V: 'static> JoinStore<K, V> {
         let mut found = Vec::new();
         cx.store(self.store).scan_key(&key, from, to, false, &mut |id, row| {
             let time = self.rows.split(id).map(|(_, time, _)| time);
-            found.extend(time.zip(split_join_value(&row.value.into())));
+            found.extend(time.map(|time| (time, row.value)));
             ControlFlow::Continue(())
         })?;
         found.into_iter().map(|(time, value)| Ok((time, decode(cx, self.store, &self.value, &value)?))).collect()
@@ -62,12 +62,14 @@ impl<K: 'static, V: 'static> Process<K, V> for JoinWindow<K, V> {
         cx.set_time(self.sequence, sequence.into());
         let row = rows.join_row(&self.rows.key.to_bytes(key)?, record.timestamp, sequence);
         let Some(value) = record.value else {
-            cx.store(store).log_null(row, record.timestamp, record.headers);
+            cx.store(store).log_null(&row, record.timestamp, record.headers);
             return Ok(());
         };
-        let value = join_value(&self.rows.value.to_bytes(value)?, record.headers);
+        let value = self.rows.value.to_bytes(value)?;
         let store = cx.store(store);
-        if !store.put(row.clone(), Some(value), record.timestamp)? && store.counts_expired(&row) {
+        if !store.put_with_headers(row.clone(), Some(value), record.timestamp, record.headers)?
+            && store.counts_expired(&row)
+        {
             cx.dropped(Dropped::Expired);
         }
         Ok(())

@@ -8,6 +8,7 @@ pub(crate) mod filter;
 pub(crate) mod fixed_key;
 pub(crate) mod flat_map;
 pub(crate) mod flat_map_values;
+pub(crate) mod foreign_key;
 pub(crate) mod getter;
 pub(crate) mod join_store;
 mod join_windows;

@@ -26,11 +26,12 @@ impl Store {
         if self.spec.logged {
             let kind = self.spec.kind;
             let mut drained = 0;
-            frozen.for_each_logged(|row, version| {
+            frozen.for_each_logged(|row, version, own| {
                 if !kind.is_index(row)
                     && let Some((value, headers)) =
                         kind.changelog_value(version.value.as_deref().map(Bytes::copy_from_slice))
                 {
+                    let headers = own.cloned().unwrap_or(headers);
                     sink.log(kind.changelog_key(row), value, version.timestamp, headers);
                     drained += 1;
                 }
@@ -134,7 +135,7 @@ impl Store {
         self.advance_stream_time(time);
         let cut = self.floor_at(self.committed_stream_time);
         if !is_below(&row, cut) {
-            let value = value.map(|value| ShortBytes::from(kind.restored_value(value)));
+            let value = value.map(|value| ShortBytes::from(&value[..]));
             if let Some((index, version)) = self.index_of(&row, value.is_some(), timestamp) {
                 self.write(hash(&index), &index, version);
             }

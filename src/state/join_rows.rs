@@ -5,7 +5,10 @@ use super::{
     row::Version,
     segmented::{HEAD_BYTES, ROW, SEQUENCE_BYTES, TIME_BYTES, time_at},
 };
-use crate::record::{Headers, Timestamp};
+use crate::{
+    fault::Result,
+    record::{Headers, Timestamp},
+};
 use bytes::Bytes;
 
 impl Segmented {
@@ -34,92 +37,6 @@ impl StoreKind {
     pub fn is_join(self) -> bool {
         matches!(self, Self::Segmented(Segmented { moments: Moments::Join, .. }))
     }
-
-    /// A row's value, from its changelog record. It is copied, so that a small value does not keep a whole fetched batch
-    /// alive.
-    pub(super) fn restored_value(self, value: &[u8]) -> Bytes {
-        if self.is_join() { join_value(value, Headers::none()) } else { Bytes::copy_from_slice(value) }
-    }
-}
-
-/// A record's value follows.
-const VALUE: u8 = 0;
-/// The length of the headers (u32), the headers, and the record's value follow.
-const HEADERS: u8 = 1;
-/// The headers of a record without a value follow.
-const NULL: u8 = 2;
-
-/// A record's value with its headers, as a join's store keeps them: only the changelog has a use for the headers.
-pub fn join_value(value: &[u8], headers: &Headers) -> Bytes {
-    let mut out = Vec::with_capacity(1 + value.len());
-    if headers.is_empty() {
-        out.push(VALUE);
-    } else {
-        let encoded = encode(headers);
-        out.push(HEADERS);
-        out.extend_from_slice(&len(encoded.len()).to_be_bytes());
-        out.extend_from_slice(&encoded);
-    }
-    out.extend_from_slice(value);
-    out.into()
-}
-
-/// The record's value in a row of a join's store; `None` for a record that had none.
-pub fn split_join_value(row: &Bytes) -> Option<Bytes> {
-    logged(Some(row.clone())).0
-}
-
-/// Value and headers of the changelog record of a row.
-pub(super) fn logged(row: Option<Bytes>) -> (Option<Bytes>, Headers) {
-    let Some(row) = row else { return (None, Headers::new()) };
-    match row.first() {
-        Some(&NULL) => (None, decode(&row[1..])),
-        Some(&HEADERS) => {
-            let Some((length, rest)) = row[1..].split_first_chunk() else { return (None, Headers::new()) };
-            let value = row.len() - rest.len() + rest.len().min(u32::from_be_bytes(*length) as usize);
-            (Some(row.slice(value..)), decode(&row[5..value]))
-        }
-        _ => (Some(row.slice(row.len().min(1)..)), Headers::new()),
-    }
-}
-
-fn len(bytes: usize) -> u32 {
-    u32::try_from(bytes).expect("a record is smaller than 4 GiB")
-}
-
-/// Headers: length and bytes of the name, then length (-1 for null) and bytes of the value.
-fn encode(headers: &Headers) -> Vec<u8> {
-    let mut out = Vec::new();
-    for (name, value) in headers.iter() {
-        out.extend_from_slice(&len(name.len()).to_be_bytes());
-        out.extend_from_slice(name.as_bytes());
-        out.extend_from_slice(&value.map_or(u32::MAX, |value| len(value.len())).to_be_bytes());
-        out.extend_from_slice(value.map_or(&[][..], |value| value));
-    }
-    out
-}
-
-fn decode(mut bytes: &[u8]) -> Headers {
-    let mut headers = Headers::new();
-    while let Some((name, value, rest)) = header(bytes) {
-        headers.add(name, value);
-        bytes = rest;
-    }
-    headers
-}
-
-fn header(bytes: &[u8]) -> Option<(String, Option<Bytes>, &[u8])> {
-    let (length, rest) = bytes.split_first_chunk()?;
-    let (name, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
-    let (length, rest) = rest.split_first_chunk()?;
-    let name = String::from_utf8_lossy(name).into_owned();
-    match u32::from_be_bytes(*length) {
-        u32::MAX => Some((name, None, rest)),
-        length => {
-            let (value, rest) = rest.split_at_checked(length as usize)?;
-            Some((name, Some(Bytes::copy_from_slice(value)), rest))
-        }
-    }
 }
 
 impl Store {
@@ -127,10 +44,26 @@ impl Store {
         self.spec.kind.is_join()
     }
 
+    /// As [`Store::put`], with headers for the changelog record. They are not kept with the row.
+    ///
+    /// # Errors
+    /// As [`Store::put`].
+    pub fn put_with_headers(
+        &mut self,
+        row: Bytes,
+        value: Option<Bytes>,
+        timestamp: Timestamp,
+        headers: &Headers,
+    ) -> Result<bool> {
+        let live = self.put(row.clone(), value, timestamp)?;
+        self.open.set_headers(&row, headers);
+        Ok(live)
+    }
+
     /// Logs a record without a value. Nobody can read it and it does not move time, but Kafka Streams' join writes it.
-    pub fn log_null(&mut self, row: Bytes, timestamp: Timestamp, headers: &Headers) {
-        let value = (!headers.is_empty()).then(|| [&[NULL], &encode(headers)[..]].concat().into());
-        self.write_open(row, Version { value, timestamp });
+    pub fn log_null(&mut self, row: &Bytes, timestamp: Timestamp, headers: &Headers) {
+        self.write_open(row.clone(), Version { value: None, timestamp });
+        self.open.set_headers(row, headers);
     }
 }
 
@@ -146,16 +79,15 @@ mod tests {
 
     fn put(store: &mut Store, key: &str, time: Timestamp, sequence: i32) -> bool {
         let row = rows().join_row(key.as_bytes(), time, sequence);
-        let value = join_value(format!("{key}{sequence}").as_bytes(), Headers::none());
-        store.put(row, Some(value), time).unwrap()
+        store.put(row, Some(format!("{key}{sequence}").into()), time).unwrap()
     }
 
     fn found(store: &mut Store, key: &str, from: Timestamp, to: Timestamp) -> Vec<(Timestamp, String)> {
         let mut found = Vec::new();
         store
             .scan_key(key.as_bytes(), from, to, false, &mut |id, row| {
-                let value = split_join_value(&row.value.into()).map(|value| String::from_utf8(value.to_vec()).unwrap());
-                found.extend(value.map(|value| (rows().split(id).unwrap().1, value)));
+                let value = String::from_utf8(row.value.to_vec()).unwrap();
+                found.push((rows().split(id).unwrap().1, value));
                 ControlFlow::Continue(())
             })
             .unwrap();
@@ -188,24 +120,10 @@ mod tests {
         let mut store = store(StoreKind::Segmented(rows()));
         put(&mut store, "k", 1, 1);
         let null = rows().join_row(b"k", 900, 2);
-        store.log_null(null.clone(), 900, Headers::none());
-        store.log_null(null.clone(), 900, &[("h".to_owned(), None)].into_iter().collect());
+        store.log_null(&null, 900, Headers::none());
+        store.log_null(&null, 900, &[("h".to_owned(), None)].into_iter().collect());
         store.restore(&rows().changelog_key(&null), None, 900).unwrap();
         assert_eq!(found(&mut store, "k", 0, 1_000), [(1, "k1".into())]);
         assert!(store.is_dirty());
-    }
-
-    #[test]
-    fn headers_travel_with_the_value() {
-        let headers: Headers =
-            [("a".to_owned(), Some(Bytes::from_static(b"1"))), ("b".to_owned(), None)].into_iter().collect();
-        for headers in [headers, Headers::new()] {
-            let row = join_value(b"value", &headers);
-            assert_eq!(logged(Some(row.clone())), (Some(Bytes::from_static(b"value")), headers.clone()));
-            assert_eq!(split_join_value(&row).unwrap(), "value");
-        }
-        for torn in [&b""[..], b"\x01", b"\x01\0\0\0\x09\0", b"\x02\0\0"] {
-            logged(Some(Bytes::copy_from_slice(torn)));
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! Row ids, the changelog keys that belong to them, and how both are taken apart.
 
-use super::{Moments, Segmented, StoreKind, join_rows};
+use super::StoreKind;
 use crate::{
     codec::malformed,
     fault::Result,
@@ -105,7 +105,6 @@ impl StoreKind {
             // A version that nobody can ask for any more goes silently: compaction deletes it from the changelog.
             Self::Versioned { .. } => value.map(|v| ((v.first() == Some(&LIVE)).then(|| v.slice(1..)), Headers::new())),
             Self::Buffer if value.is_some() => Some((value, buffer_headers())),
-            Self::Segmented(Segmented { moments: Moments::Join, .. }) => Some(join_rows::logged(value)),
             _ => Some((value, Headers::new())),
         }
     }

@@ -32,7 +32,6 @@ mod tests;
 
 pub use backend::{Backend, Batch, Saved};
 pub use flaw::Flaw;
-pub use join_rows::{join_value, split_join_value};
 pub use keys::{split_window_row, window_row};
 pub use memory::MemoryBackend;
 #[cfg(feature = "rocksdb")]

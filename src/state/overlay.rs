@@ -6,7 +6,7 @@ use super::{
     short_bytes::ShortBytes,
 };
 use crate::record::{Headers, NO_TIMESTAMP, SourceContext, Timestamp};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a row costs above bytes outside of its place: the place with the slack of the map.
 const ROW_BYTES: usize = 144;
@@ -57,6 +57,8 @@ pub(super) struct Overlay {
     ranks: u64,
     /// Every single write, when the changelog shall get them all.
     log: Option<Vec<Logged>>,
+    /// Headers of those changelog records that have some, by their place in `log`, or else by the row's place.
+    headers: BTreeMap<usize, Headers>,
     bytes: usize,
     /// Stream time of the store after the last write of this transaction.
     pub(super) stream_time: Timestamp,
@@ -72,6 +74,7 @@ impl Overlay {
             held_bytes: 0,
             ranks: 0,
             log: log_each_write.then(Vec::new),
+            headers: BTreeMap::new(),
             bytes: 0,
             stream_time: NO_TIMESTAMP,
             drained: 0,
@@ -84,6 +87,7 @@ impl Overlay {
         if let Some(log) = &mut self.log {
             log.clear();
         }
+        self.headers.clear();
         self.held.clear();
         (self.held_bytes, self.ranks, self.bytes, self.drained) = (0, 0, 0, 0);
         self.stream_time = NO_TIMESTAMP;
@@ -139,6 +143,24 @@ impl Overlay {
         }
         let place = self.set(at, version);
         self.row_mut(place).written = true;
+    }
+
+    /// Gives headers to the changelog record of `row`, which was the last to be written.
+    pub(super) fn set_headers(&mut self, row: &[u8], headers: &Headers) {
+        if headers.is_empty() && self.headers.is_empty() {
+            return;
+        }
+        let place = match &self.log {
+            Some(log) => log.len().checked_sub(1),
+            None => self.find(hash(row), row).map(|place| place as usize),
+        };
+        let Some(place) = place else { return };
+        self.bytes += headers.bytes();
+        let before = match headers.is_empty() {
+            true => self.headers.remove(&place),
+            false => self.headers.insert(place, headers.clone()),
+        };
+        self.bytes -= before.map_or(0, |before| before.bytes());
     }
 
     /// A write whose forward waits. `old` is what the row was before; it counts only for a row not held back yet.
@@ -211,10 +233,17 @@ impl Overlay {
     }
 
     /// What goes to the changelog: each write, or the last version of each written row in the order of first writes.
-    pub(super) fn for_each_logged(&self, mut visit: impl FnMut(&ShortBytes, &Version)) {
+    pub(super) fn for_each_logged(&self, mut visit: impl FnMut(&ShortBytes, &Version, Option<&Headers>)) {
+        let headers = |place| if self.headers.is_empty() { None } else { self.headers.get(&place) };
         match &self.log {
-            Some(log) => log.iter().for_each(|logged| visit(&logged.row, &logged.version)),
-            None => self.written().for_each(|(_, row, version)| visit(row, version)),
+            Some(log) => {
+                log.iter().enumerate().for_each(|(at, logged)| visit(&logged.row, &logged.version, headers(at)));
+            }
+            None => {
+                // An overlay never loses a row, so that a row's place is its rank.
+                let written = self.rows.iter().enumerate().filter(|(_, (_, _, row))| row.written);
+                written.for_each(|(at, (_, id, row))| visit(id, &row.version, headers(at)));
+            }
         }
     }
 
@@ -265,7 +294,7 @@ mod tests {
 
     fn logged(overlay: &Overlay) -> Vec<(ShortBytes, Option<ShortBytes>)> {
         let mut out = Vec::new();
-        overlay.for_each_logged(|row, version| out.push((row.clone(), version.value.clone())));
+        overlay.for_each_logged(|row, version, _| out.push((row.clone(), version.value.clone())));
         out
     }
 
@@ -319,6 +348,28 @@ mod tests {
         hold(&mut overlay, "a", version(None, 3));
         assert!(overlay.take_held().is_empty());
         assert_eq!(logged(&overlay), [("a".into(), Some("1".into())), ("a".into(), None)]);
+    }
+
+    #[test]
+    fn headers_go_with_the_write_that_had_them() {
+        for each_write in [true, false] {
+            let mut overlay = Overlay::new(each_write);
+            let named: Headers = [("h".to_owned(), None)].into_iter().collect();
+            for (row, headers) in [("a", Headers::none()), ("b", &named), ("c", &named), ("c", Headers::none())] {
+                put(&mut overlay, row, version(Some("1"), 1));
+                overlay.set_headers(row.as_bytes(), headers);
+            }
+            let mut seen = Vec::new();
+            overlay.for_each_logged(|_, _, headers| seen.push(headers.cloned()));
+            let wanted = if each_write {
+                vec![None, Some(named.clone()), Some(named), None]
+            } else {
+                vec![None, Some(named), None]
+            };
+            assert_eq!(seen, wanted);
+            overlay.reset();
+            assert_eq!(overlay.bytes(), 0);
+        }
     }
 
     #[test]

@@ -335,7 +335,7 @@ impl Store {
     }
 
     /// Lets stream time advance by a write to `row`. False when the row has expired.
-    fn observe(&mut self, row: &[u8], timestamp: Timestamp) -> Result<bool> {
+    pub(super) fn observe(&mut self, row: &[u8], timestamp: Timestamp) -> Result<bool> {
         let time = self.time_of(row, timestamp)?;
         if self.is_expired(row) {
             return Ok(false);

@@ -6,6 +6,7 @@ mod builder;
 mod cogroup;
 mod cogroup_windowed;
 mod describe;
+mod foreign_key;
 mod graph;
 mod grouped;
 mod grouped_table;
@@ -45,7 +46,7 @@ pub use grouped_table::KGroupedTable;
 pub use optimize::Optimization;
 pub use options::{
     BufferConfig, Consumed, Eager, Grouped, Joined, Materialized, Produced, Repartitioned, StreamJoined, Strict,
-    Suppressed,
+    Suppressed, TableJoined,
 };
 pub use plan::OffsetReset;
 pub use resolve::CHANGELOG_MARGIN_MS;

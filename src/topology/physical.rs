@@ -44,6 +44,8 @@ pub(crate) struct RepartitionTopic {
     pub name: Arc<str>,
     /// Count that the user asked for.
     pub partitions: Option<i32>,
+    /// True when it has the count of the topics that it is read together with, and not that of those upstream.
+    pub follows: bool,
 }
 
 /// A compiled plan.
@@ -92,7 +94,14 @@ impl Physical {
 
     fn write(&mut self, node: &LogicalNode, parents: Vec<Arc<str>>) -> Result<()> {
         match &node.what {
-            Logical::Source(source) => self.source(source),
+            Logical::Source(source) => {
+                if source.internal {
+                    let topics = source.topics.iter().cloned();
+                    let follow = topics.map(|name| RepartitionTopic { name, partitions: None, follows: true });
+                    self.repartitions.extend(follow);
+                }
+                self.source(source)
+            }
             Logical::TableSource(source, processor) => {
                 self.source(source)?;
                 self.processor(processor, vec![source.name.clone()])
@@ -103,7 +112,8 @@ impl Physical {
             }
             Logical::Sink(sink) => self.sink(sink, parents),
             Logical::Repartition(through) => {
-                let topic = RepartitionTopic { name: through.topic.clone(), partitions: through.partitions };
+                let topic =
+                    RepartitionTopic { name: through.topic.clone(), partitions: through.partitions, follows: false };
                 if self.repartitions.iter().any(|t| t.name == topic.name) {
                     return Err(taken("repartition topic", &topic.name));
                 }

@@ -61,6 +61,11 @@ impl Counts<'_> {
         self.known.get(topic).copied()
     }
 
+    /// True when the topic's count is that of the topics it is read together with, as those of a foreign-key join.
+    fn follows(&self, topic: &str) -> bool {
+        self.physical.repartitions.iter().any(|t| t.follows && &*t.name == topic)
+    }
+
     /// Greatest count of the sources of the sub-topology that writes to repartition topic `topic`.
     fn upstream(&self, topic: &str) -> Option<i32> {
         let writes = |role: &Role| matches!(role, Role::Sink { topic: SinkTopic::Internal(t) } if &**t == topic);
@@ -68,7 +73,7 @@ impl Counts<'_> {
         let mut greatest = None;
         for node in self.physical.nodes.iter().filter(|n| groups.contains(&n.group)) {
             if let Role::Source { topics, .. } = &node.role {
-                for topic in topics {
+                for topic in topics.iter().filter(|topic| !self.follows(topic)) {
                     greatest = greatest.max(Some(self.of(topic)?));
                 }
             }
@@ -85,7 +90,7 @@ impl Counts<'_> {
             }
         }
         loop {
-            let open: Vec<_> = topics.iter().filter(|t| self.of(&t.name).is_none()).collect();
+            let open: Vec<_> = topics.iter().filter(|t| !t.follows && self.of(&t.name).is_none()).collect();
             let found: Vec<_> =
                 open.iter().filter_map(|t| self.upstream(&t.name).map(|n| (t.name.clone(), n))).collect();
             if open.is_empty() {

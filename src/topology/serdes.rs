@@ -16,6 +16,11 @@ impl<T> Clone for Needed<T> {
 }
 
 impl<T: 'static> Needed<T> {
+    /// A serde that is needed only if a table turns out to keep its rows; when there is none, building a task fails.
+    pub fn maybe(serde: Option<&Serde<T>>) -> Self {
+        Self(serde.cloned().or_else(crate::codec::default_serde))
+    }
+
     /// The serde.
     pub fn get(&self) -> Result<Serde<T>> {
         self.0.clone().ok_or_else(|| Fault::stop("a serde is missing"))

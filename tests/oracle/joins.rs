@@ -4,12 +4,12 @@ use crate::{
     build::{Build, Handle, field, millis, own},
     expr,
     streams::{Stream, stream},
-    tables::Table,
+    tables::{Table, with_serde},
     value::{Cell, Kind, Val},
 };
 use millstream::{
     operator::JoinWindows,
-    topology::{Joined, KStream, KTable, StreamJoined},
+    topology::{Joined, KStream, KTable, StreamJoined, TableJoined},
 };
 use serde_json::Value as Json;
 use std::{rc::Rc, time::Duration};
@@ -96,7 +96,7 @@ fn with_equal_keys<K: Cell, V: Cell, VO: Cell>(
         (_, None) => h.outer_join(other, pair),
         (_, Some(store)) => h.outer_join_with(other, pair, store),
     };
-    Rc::new(Table { h, kt: kt.clone(), vt: Kind::Text })
+    Rc::new(Table { h: with_serde(h, &Kind::Text), kt: kt.clone(), vt: Kind::Text })
 }
 
 fn with_stream<K: Cell, V: Cell, VO: Cell>(
@@ -132,4 +132,35 @@ fn with_stream<K: Cell, V: Cell, VO: Cell>(
         _ => h.outer_join_stream_with(other, pair, windows, joined),
     };
     stream(result, kt, &Kind::Text)
+}
+
+/// A join by foreign key. The right side's keys and values are plain.
+pub fn foreign_key_join<K: Cell, V: Cell>(h: &KTable<K, V>, node: &Json, build: &Build, kt: &Kind) -> Rc<dyn Handle> {
+    let other = build.handles[field(node, "right").expect("a right side")].clone();
+    if let Some(other) = other.any().downcast_ref::<Table<Val, Val>>() {
+        with_foreign_key(h, &other.h, node, build, kt)
+    } else {
+        let other: &Table<Val, i64> = other.any().downcast_ref().expect("a table with plain keys");
+        with_foreign_key(h, &other.h, node, build, kt)
+    }
+}
+
+fn with_foreign_key<K: Cell, V: Cell, VO: Cell>(
+    h: &KTable<K, V>,
+    other: &KTable<Val, VO>,
+    node: &Json,
+    build: &Build,
+    kt: &Kind,
+) -> Rc<dyn Handle> {
+    let (expression, joiner) = (node["fk"].clone(), field(node, "joiner").unwrap_or("pair").to_owned());
+    let foreign_key = move |_: &K, row: &V| expr::eval(&expression, &None, &Some(row.val()));
+    let pair = move |l: &V, r: Option<&VO>| expr::join(&joiner, &None, &Some(l.val()), &own(r));
+    let store = build.materialized(node.get("store"), kt, &Kind::Text);
+    let joined = TableJoined::default();
+    let h = if field(node, "op") == Some("fk_join") {
+        h.foreign_key_join_with(other, foreign_key, move |l, r| pair(l, Some(r)), joined, store)
+    } else {
+        h.foreign_key_left_join_with(other, foreign_key, pair, joined, store)
+    };
+    Rc::new(Table { h: with_serde(h, &Kind::Text), kt: kt.clone(), vt: Kind::Text })
 }

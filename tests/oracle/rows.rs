@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use millstream::{
     record::Timestamp,
-    state::{Moments, Row, Store, StoreKind, split_join_value},
+    state::{Moments, Row, Store, StoreKind},
 };
 use serde_json::Value as Json;
 use std::{collections::BTreeSet, ops::ControlFlow};
@@ -22,9 +22,28 @@ fn bytes(value: &Json) -> Vec<u8> {
             let left = !value["left"].is_null();
             [vec![u8::from(left)], bytes(&value[if left { "left" } else { "right" }])].concat()
         }
+        Json::Object(key) if key.contains_key("hex") => hex(&key["hex"]),
+        Json::Object(value) if value.contains_key("instruction") => {
+            let names = [
+                "DELETE_KEY_NO_PROPAGATE",
+                "DELETE_KEY_AND_PROPAGATE",
+                "PROPAGATE_NULL_IF_NO_FK_VAL_AVAILABLE",
+                "PROPAGATE_ONLY_IF_FK_VAL_AVAILABLE",
+            ];
+            let instruction = names.iter().position(|name| value["instruction"] == *name).expect("an instruction");
+            let no_hash = if value["hash"].is_null() { 0x80 } else { 0 };
+            let version = value["version"].as_i64().expect("a version") as u8 | no_hash;
+            let head = vec![version, instruction as u8];
+            [head, hex(&value["hash"]), bytes(&value["primary_key"]), vec![0; 4]].concat()
+        }
         Json::Object(key) => [bytes(&key["key"]), bytes(&key["start"])].concat(),
         text => text.as_str().expect("a text").as_bytes().to_vec(),
     }
+}
+
+fn hex(text: &Json) -> Vec<u8> {
+    let text = text.as_str().unwrap_or_default();
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hex digits")).collect()
 }
 
 /// Entries of an expectation, sorted. A window comes as start and key, a session as start, key and end.
@@ -95,16 +114,9 @@ fn is_session(kind: StoreKind) -> bool {
     matches!(kind, StoreKind::Segmented(segmented) if segmented.moments == Moments::Session)
 }
 
-/// Rows of a join's stores, as Kafka Streams lists them: the records without their headers, and a list by its elements.
+/// Rows of a store of unmatched records, as Kafka Streams lists them: by the elements of their lists.
 fn join_rows(store: &Store, rows: &mut Rows) {
     let spec = store.spec();
-    if spec.kind.is_join() {
-        rows.retain_mut(|(_, value, _)| {
-            let found = split_join_value(&Bytes::copy_from_slice(value));
-            *value = found.as_deref().unwrap_or_default().to_vec();
-            found.is_some()
-        });
-    }
     if spec.name.contains("OUTERSHARED") || spec.name.ends_with("-shared-join-store") {
         let lists = std::mem::take(rows);
         for (id, list, at) in lists {

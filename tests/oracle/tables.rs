@@ -47,7 +47,7 @@ impl<K: Cell, V: Cell> Handle for Table<K, V> {
                 let map = move |k: &K, v: &V| expr::eval(&value, &Some(k.val()), &Some(v.val()));
                 let h = match store {
                     Some(_) => h.map_values_stored(map, build.materialized(store, &kt, &vt)),
-                    None => h.map_values_with_key(map),
+                    None => with_serde(h.map_values_with_key(map), &vt),
                 };
                 Rc::new(Table { h, kt, vt })
             }
@@ -64,8 +64,14 @@ impl<K: Cell, V: Cell> Handle for Table<K, V> {
             }
             "group_by" => groups::group_by(&h, node, &kt, &vt),
             "join" | "left_join" | "outer_join" => joins::table_join(&h, node, build, &kt),
+            "fk_join" | "fk_left_join" => joins::foreign_key_join(&h, node, build, &kt),
             other => panic!("a table has no {other}"),
         };
         vec![(id, made)]
     }
+}
+
+/// A table whose values get the serde of their kind, as Kafka Streams' default serde does it.
+pub fn with_serde<K: Cell, V: Cell>(h: KTable<K, V>, vt: &Kind) -> KTable<K, V> {
+    V::serde(vt).into_iter().fold(h, |h, serde| h.with_value_serde(serde))
 }

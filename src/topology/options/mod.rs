@@ -44,6 +44,7 @@ mod produced;
 mod repartitioned;
 mod stream_joined;
 mod suppressed;
+mod table_joined;
 
 pub use consumed::Consumed;
 pub use grouped::Grouped;
@@ -54,3 +55,4 @@ pub use repartitioned::Repartitioned;
 pub use stream_joined::StreamJoined;
 pub(crate) use suppressed::Until;
 pub use suppressed::{BufferConfig, Eager, Strict, Suppressed};
+pub use table_joined::TableJoined;
