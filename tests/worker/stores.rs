@@ -28,7 +28,7 @@ pub fn check_stores(scene: &Scene, replica: usize) {
         let mut found = BTreeMap::new();
         let mut visit = |row: &[u8], stored: &[u8]| {
             let (start, key) = split_window_row(row).expect("a window's row");
-            let row = Row::from_stored(&stored.to_vec().into()).expect("a stored row");
+            let row = Row::from_stored(stored).expect("a stored row");
             found.insert(id(key, start), (row.value.to_vec(), row.timestamp));
             ControlFlow::Continue(())
         };
