@@ -24,10 +24,19 @@ for words in 'kind: StatefulSet' 'kind: PodDisruptionBudget' 'volumeClaimTemplat
 done
 lacks "$plain" 'kind: ServiceMonitor'
 
+# Probes, service and monitor go to the port that the worker listens at.
+port=$(sed -n 's/.*"http.listen" = "0\.0\.0\.0:\([0-9]*\)".*/\1/p' <<<"$plain")
+[ -n "$port" ] || fail 'the settings name no port'
+has "$plain" "containerPort: $port"
+has "$plain" "port: $port"
+has "$plain" 'targetPort: http'
+[ "$(grep -c 'port: http$' <<<"$plain")" = 3 ] || fail 'three probes ask the port that is called http'
+
 full=$(helm template millstream "$chart" --set serviceMonitor.enabled=true --set staticMembership=false \
   --set persistence.enabled=false --set podDisruptionBudget.enabled=false --set 'config.state\.memory\.bytes=268435456' \
   --set 'env[0].name=MILLSTREAM_SASL_PASSWORD,env[0].valueFrom.secretKeyRef.name=kafka,env[0].valueFrom.secretKeyRef.key=password')
-has "$full" 'kind: ServiceMonitor'
+monitor=$(sed -n '/kind: ServiceMonitor/,/^---/p' <<<"$full")
+for words in 'kind: ServiceMonitor' 'port: http' 'path: /metrics' 'app.kubernetes.io/instance: millstream'; do has "$monitor" "$words"; done
 has "$full" '"state.memory.bytes" = "268435456"'
 has "$full" 'MILLSTREAM_SASL_PASSWORD'
 for words in MILLSTREAM_GROUP_INSTANCE_ID volumeClaimTemplates PodDisruptionBudget e+; do lacks "$full" "$words"; done

@@ -69,6 +69,8 @@ fn on_kafka(config: &Config, topology: Arc<Topology>, command: &args::Run, stop:
         publish: Arc::new(move |thread, snapshot| board.publish(thread, snapshot)),
     };
     kafka::run(config, run).map_err(failed)?;
+    let why = if stop.asked() { "stopped as asked" } else { "all input that was there at the start is processed" };
+    tracing::info!("{why}; everything is committed");
     Ok(Ending::Done)
 }
 

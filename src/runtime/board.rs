@@ -121,7 +121,7 @@ impl Board {
         Ok(())
     }
 
-    /// `Ok` when every thread has an assignment and restores nothing; otherwise why not.
+    /// `Ok` when every thread lives, has an assignment and restores nothing; otherwise why not.
     ///
     /// # Errors
     /// The reason in words.
@@ -130,10 +130,15 @@ impl Board {
         if all.len() < self.threads {
             return Err(format!("{} of {} stream threads have started", all.len(), self.threads));
         }
-        match all.iter().find(|v| v.snapshot.state != "running") {
-            Some(v) => Err(format!("stream thread {} is {}", v.thread, v.snapshot.state)),
-            None => Ok(()),
+        for v in &all {
+            if v.snapshot.state != "running" {
+                return Err(format!("stream thread {} is {}", v.thread, v.snapshot.state));
+            }
+            if v.age_ms > self.stall_ms {
+                return Err(format!("stream thread {} gives no sign of life for {} ms", v.thread, v.age_ms));
+            }
         }
+        Ok(())
     }
 }
 
@@ -176,6 +181,7 @@ mod tests {
         }
         let silent = Board::new(1, -1);
         silent.publish(0, Snapshot::default());
+        assert!(silent.ready().is_err());
         assert!(silent.live(0).unwrap_err().starts_with("stream thread 0 gives no sign of life"));
     }
 

@@ -57,6 +57,14 @@ impl Latency {
         self.sum_us += i128::from(us) * i128::from(times);
     }
 
+    /// Adds `times` observations that took `total_us` together: each counts with the mean, and the sum is exact.
+    pub fn observe_mean(&mut self, total_us: i64, times: u64) {
+        let Ok(share @ 1..) = i64::try_from(times) else { return };
+        let total = max(total_us, 0);
+        self.buckets[self.bounds_us.partition_point(|b| *b < total / share)] += times;
+        self.sum_us += i128::from(total);
+    }
+
     /// Number of observations.
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
@@ -91,6 +99,14 @@ mod tests {
         }
         assert_eq!(latency.buckets[..4], [4, 2, 2, 0]);
         assert_eq!((latency.buckets.last(), latency.count(), latency.sum_us), (Some(&2), 10, 4_000_012));
+    }
+
+    #[test]
+    fn the_mean_of_a_batch_keeps_the_sum() {
+        let mut latency = Latency::new(RECORD_BOUNDS_US);
+        latency.observe_mean(999, 1_000);
+        latency.observe_mean(5, 0);
+        assert_eq!((latency.buckets[0], latency.count(), latency.sum_us), (1_000, 1_000, 999));
     }
 
     #[test]

@@ -85,11 +85,7 @@ impl Timings {
     /// for a batch, none for a record.
     pub fn records(&mut self, stage: Stage, us: i64, records: u64) {
         self.total_us[stage as usize] += us;
-        if let Ok(share) = i64::try_from(records)
-            && share > 0
-        {
-            self.latency[stage as usize].observe(us / share, records);
-        }
+        self.latency[stage as usize].observe_mean(us, records);
     }
 
     /// Time spent in a stage.

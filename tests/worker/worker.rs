@@ -10,6 +10,7 @@ mod flights;
 mod interop;
 mod join;
 mod old_time;
+mod operations;
 mod purge;
 mod replica;
 mod rescale;
