@@ -117,8 +117,19 @@ fn mistakes_end_with_two_and_one_clear_line() {
 }
 
 #[test]
+fn a_run_that_prints_nothing_says_so() {
+    let output = millstream(&["run", "word-count", "--embedded", "--input", "lines=-"], &[], "a\n");
+    assert_eq!((output.status.code(), out(&output)), (Some(0), String::new()));
+    assert!(
+        err(&output).contains("no --output: nothing is printed; add for example --output counts=-"),
+        "{}",
+        err(&output)
+    );
+}
+
+#[test]
 fn a_line_that_is_no_record_fails_the_run() {
-    let arguments = ["run", "channel-stats", "--embedded", "--input", "chat=-"];
+    let arguments = ["run", "channel-stats", "--embedded", "--input", "chat=-", "--output", "channel-stats=-"];
     let output = millstream(&arguments, &[], "not json\n");
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(err(&output), "millstream: the line is not JSON (-, line 1): write one JSON value a line\n");
