@@ -77,7 +77,12 @@ pub struct TestDriver {
     log: Log,
     disks: MemoryDisks,
     member: Member,
+    topology: Arc<Topology>,
     resolved: Arc<Resolved>,
+    application_id: String,
+    settings: Settings,
+    /// Records that processes before this one left out.
+    dropped: u64,
     now: Timestamp,
     partitions: i32,
     /// How far each topic's partitions were read.
@@ -86,6 +91,11 @@ pub struct TestDriver {
 
 fn log_fault(error: LogError, topic: &str) -> Fault {
     Fault::stop(format!("the model log refuses: {error:?}")).at(format!("topic {topic}"))
+}
+
+fn start(topology: &Arc<Topology>, resolved: &Arc<Resolved>, application_id: &str, settings: &Settings) -> Member {
+    let config = ClientConfig::new(application_id, "test", resolved.subscription());
+    Member::new(Arc::clone(topology), Arc::clone(resolved), settings.clone(), config, 0)
 }
 
 impl TestDriver {
@@ -117,13 +127,42 @@ impl TestDriver {
             log.create_topic(&topic.name, topic.partitions, TopicConfig::from_settings(&topic.config));
         }
         let resolved = Arc::new(resolved);
-        let config = ClientConfig::new(&*options.application_id, "test", resolved.subscription());
-        let member = Member::new(topology, Arc::clone(&resolved), options.settings, config, 0);
-        let disks = MemoryDisks::new(|| Arc::new(MemoryBackend::new()) as Arc<dyn Backend>);
-        let (now, partitions) = (options.start_ms, options.partitions);
-        let mut driver = Self { log, disks, member, resolved, now, partitions, read: BTreeMap::new() };
+        let DriverOptions { application_id, settings, start_ms: now, partitions, .. } = options;
+        let member = start(&topology, &resolved, &application_id, &settings);
+        let disks = MemoryDisks::new(|| Arc::new(MemoryBackend::simulated_disk()) as Arc<dyn Backend>);
+        let (dropped, read) = (0, BTreeMap::new());
+        let mut driver =
+            Self { log, disks, member, topology, resolved, application_id, settings, dropped, now, partitions, read };
         driver.join()?;
         Ok(driver)
+    }
+
+    /// The process dies without a word, and another one starts on its disk: it takes up what was committed. The group
+    /// does not wait for the dead member's session to end; joining takes some time of the wall clock all the same.
+    ///
+    /// ```
+    /// use millstream::{codec::serdes, testing::TestDriver, topology::StreamsBuilder};
+    /// let builder = StreamsBuilder::new();
+    /// builder.stream::<String, String>("words").group_by_key().count().to_stream().to("counts");
+    /// let mut driver = TestDriver::new(builder.build().unwrap()).unwrap();
+    /// for _ in 0..2 {
+    ///     driver.pipe("words", &serdes::string(), &serdes::string(), Some(&"be".into()), Some(&"x".into()), 0).unwrap();
+    ///     driver.crash().unwrap();
+    /// }
+    /// assert_eq!(driver.read("counts", &serdes::string(), &serdes::i64()).unwrap()[1].value, Some(2));
+    /// ```
+    ///
+    /// # Errors
+    /// When the worker does not come up again.
+    pub fn crash(&mut self) -> Result<()> {
+        self.dropped = self.dropped();
+        if let Some(gone) = self.member.client.member_id().cloned() {
+            self.log.leave(&self.application_id, &gone, self.now);
+        }
+        self.disks.release_all();
+        self.settings.session += 1;
+        self.member = start(&self.topology, &self.resolved, &self.application_id, &self.settings);
+        self.join()
     }
 
     /// Ticks until the member is in its group; only the group's timers may need time to pass.
@@ -287,7 +326,8 @@ impl TestDriver {
 
     /// Records that were left out, whatever the reason.
     pub fn dropped(&mut self) -> u64 {
-        self.member.worker_mut().snapshot().counters.values().flat_map(|c| c.dropped).sum()
+        let counters = self.member.worker_mut().snapshot().counters;
+        self.dropped + counters.values().flat_map(|c| c.dropped).sum::<u64>()
     }
 }
 

@@ -131,13 +131,35 @@ struct Ran {
     end: Result<()>,
 }
 
+/// Before which steps the process dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Crashes {
+    Even = 0,
+    Odd = 1,
+}
+
+/// Nothing is logged of some stores, and schedules of the wall clock start with the process.
+fn outlives_a_process(scenario: &Json) -> bool {
+    let lost = |node: &Json| {
+        let unlogged = node.get("logging").or_else(|| node["store"].get("logging"));
+        unlogged == Some(&Json::Bool(false)) || node["time"] == "wall"
+    };
+    !scenario["topology"].as_array().expect("nodes").iter().any(lost)
+}
+
 /// Runs the steps.
-fn run(topology: Topology, scenario: &Json, guarantee: Guarantee) -> Ran {
+fn run(topology: Topology, scenario: &Json, guarantee: Guarantee, crashes: Option<Crashes>) -> Ran {
     let id = scenario["config"].get("application.id").and_then(Json::as_str).unwrap_or("app");
     let defaults = DriverOptions::default();
     let options = DriverOptions {
         // Kafka Streams logs every write.
-        settings: Settings { guarantee, changelog_deduplicate: deduplicates(guarantee), ..defaults.settings.clone() },
+        settings: Settings {
+            guarantee,
+            changelog_deduplicate: deduplicates(guarantee),
+            // Half of the crashes find an empty disk, the others one that is up to date.
+            persist_interval_ms: if crashes == Some(Crashes::Odd) { 0 } else { defaults.settings.persist_interval_ms },
+            ..defaults.settings.clone()
+        },
         application_id: id.into(),
         topics: dynamic_topics(scenario),
         start_ms: scenario.get("start_wall_ms").and_then(Json::as_i64).unwrap_or(0),
@@ -148,6 +170,9 @@ fn run(topology: Topology, scenario: &Json, guarantee: Guarantee) -> Ran {
     let (mut end, mut reads) = (Ok(()), Vec::new());
     let mut piped: BTreeMap<String, usize> = BTreeMap::new();
     for (at, step) in scenario["steps"].as_array().expect("steps").iter().enumerate() {
+        if crashes.is_some_and(|crashes| at % 2 == crashes as usize) {
+            driver.crash().unwrap_or_else(|fault| panic!("step {at}: no way up from a crash: {fault}"));
+        }
         end = if let Some(topic) = step.get("pipe").and_then(Json::as_str) {
             let timestamp = step["ts"].as_i64().expect("a timestamp");
             let (key, value) = (bytes(step, "key"), bytes(step, "value"));
@@ -257,13 +282,42 @@ fn holds_sessions(expected: &Json, store: &str) -> bool {
 
 #[test]
 fn records_and_rows_are_those_of_kafka_streams_at_least_once() {
-    compare(Guarantee::AtLeastOnce, &[]);
+    compare(Guarantee::AtLeastOnce, None, &[]);
 }
 
 #[test]
 fn records_and_rows_are_those_of_kafka_streams_exactly_once() {
     // It writes offsets, and the oracle's at-least-once run has no markers that take one.
-    compare(Guarantee::ExactlyOnceV2, &["processor-punctuate/meta-behind-repartition"]);
+    compare(Guarantee::ExactlyOnceV2, None, &["processor-punctuate/meta-behind-repartition"]);
+}
+
+#[test]
+fn crashes_of_a_process_leave_no_trace_at_least_once() {
+    for crashes in [Crashes::Even, Crashes::Odd] {
+        compare(Guarantee::AtLeastOnce, Some(crashes), &[]);
+    }
+}
+
+#[test]
+fn crashes_of_a_process_leave_no_trace_exactly_once() {
+    for crashes in [Crashes::Even, Crashes::Odd] {
+        compare(Guarantee::ExactlyOnceV2, Some(crashes), &["processor-punctuate/meta-behind-repartition"]);
+    }
+}
+
+#[test]
+fn a_store_that_is_not_logged_shows_that_crashes_lose_what_is_not_restored() {
+    if elsewhere().is_some() {
+        return;
+    }
+    let (_, scenario, expected) =
+        scenarios().into_iter().find(|(name, ..)| name == "aggregate/logging-disabled").expect("the scenario");
+    let run = |crashes| {
+        let topology = build::topology(&scenario).expect("a sound topology");
+        differences(topology, &scenario, &expected, Guarantee::ExactlyOnceV2, crashes)
+    };
+    assert_eq!(run(None), Vec::<String>::new());
+    assert!(!run(Some(Crashes::Even)).is_empty());
 }
 
 /// Exactly once runs with one changelog record for each row and commit, the other with one for each write.
@@ -278,56 +332,15 @@ fn last_of_each_key(records: Vec<Json>) -> Vec<Json> {
     last.into_values().collect()
 }
 
-fn compare(guarantee: Guarantee, but: &[&str]) {
+fn compare(guarantee: Guarantee, crashes: Option<Crashes>, but: &[&str]) {
     let (mut wrong, mut right) = (Vec::new(), 0);
     for (name, scenario, expected) in scenarios() {
         let Ok(topology) = build::topology(&scenario) else { continue };
-        if topology.external_sources().is_empty() || but.contains(&&*name) {
+        let skipped = crashes.is_some() && !outlives_a_process(&scenario);
+        if topology.external_sources().is_empty() || but.contains(&&*name) || skipped {
             continue;
         }
-        let Ran { mut driver, written, reads, end } = run(topology, &scenario, guarantee);
-        let dropped = driver.dropped();
-        let seen = seen(&scenario, &written);
-        let mut differences = Vec::new();
-        let wanted = expected_outputs(&expected);
-        let cached = build::is_cached(&scenario);
-        for topic in written.keys().chain(wanted.keys()) {
-            let (mut got, mut want) = (written.get(topic).cloned(), wanted.get(topic).cloned());
-            if deduplicates(guarantee) && topic.ends_with("-changelog") {
-                (got, want) = (got.map(last_of_each_key), want.map(last_of_each_key));
-            }
-            if comparable(got.as_ref(), want.as_ref()) != comparable(want.as_ref(), want.as_ref()) {
-                let list = |records: Option<Vec<Json>>| {
-                    records.into_iter().flatten().map(|r| format!("\n    {r}")).collect::<String>()
-                };
-                differences.push(format!("  {topic}: got{}\n  wanted{}", list(got), list(want)));
-            }
-        }
-        differences.dedup();
-        if end.is_err() == expected["error"].is_null() {
-            differences.push(format!("  ended with {end:?}, wanted {}", expected["error"]));
-        }
-        if expected["error"].is_null() && Some(dropped) != expected["dropped"].as_u64() {
-            differences.push(format!("  dropped {dropped}, wanted {}", expected["dropped"]));
-        }
-        let wanted: Vec<(usize, Rows)> =
-            expected["reads"].as_array().into_iter().flatten().map(|entry| read(entry, &scenario, &expected)).collect();
-        if reads != wanted {
-            differences.push(format!("  read {reads:?}, wanted {wanted:?}"));
-        }
-        for (name, entries) in expected["stores"].as_object().into_iter().flatten() {
-            let store = driver.store(name).expect("a store");
-            let held = match store.spec().kind {
-                StoreKind::Versioned { .. } => rows::versions(store, &seen.0, &seen.1),
-                _ => rows::held(store, None),
-            };
-            let wanted = rows::expected(entries, holds_sessions(&expected, name));
-            // With its cache on, Kafka Streams lists what the cache holds though it has expired.
-            let listed = held == wanted || (cached && held.iter().all(|row| wanted.contains(row)));
-            if !listed {
-                differences.push(format!("  store {name} holds {held:?}, wanted {wanted:?}"));
-            }
-        }
+        let differences = differences(topology, &scenario, &expected, guarantee, crashes);
         if differences.is_empty() {
             right += 1;
         } else {
@@ -335,4 +348,58 @@ fn compare(guarantee: Guarantee, but: &[&str]) {
         }
     }
     judge(right, &wrong);
+}
+
+/// Runs a scenario and says where it ends up elsewhere than Kafka Streams.
+fn differences(
+    topology: Topology,
+    scenario: &Json,
+    expected: &Json,
+    guarantee: Guarantee,
+    crashes: Option<Crashes>,
+) -> Vec<String> {
+    let Ran { mut driver, written, reads, end } = run(topology, scenario, guarantee, crashes);
+    let dropped = driver.dropped();
+    let seen = seen(scenario, &written);
+    let mut differences = Vec::new();
+    let wanted = expected_outputs(expected);
+    let cached = build::is_cached(scenario);
+    for topic in written.keys().chain(wanted.keys()) {
+        let (mut got, mut want) = (written.get(topic).cloned(), wanted.get(topic).cloned());
+        if deduplicates(guarantee) && topic.ends_with("-changelog") {
+            (got, want) = (got.map(last_of_each_key), want.map(last_of_each_key));
+        }
+        if comparable(got.as_ref(), want.as_ref()) != comparable(want.as_ref(), want.as_ref()) {
+            let list = |records: Option<Vec<Json>>| {
+                records.into_iter().flatten().map(|r| format!("\n    {r}")).collect::<String>()
+            };
+            differences.push(format!("  {topic}: got{}\n  wanted{}", list(got), list(want)));
+        }
+    }
+    differences.dedup();
+    if end.is_err() == expected["error"].is_null() {
+        differences.push(format!("  ended with {end:?}, wanted {}", expected["error"]));
+    }
+    if expected["error"].is_null() && Some(dropped) != expected["dropped"].as_u64() {
+        differences.push(format!("  dropped {dropped}, wanted {}", expected["dropped"]));
+    }
+    let wanted: Vec<(usize, Rows)> =
+        expected["reads"].as_array().into_iter().flatten().map(|entry| read(entry, scenario, expected)).collect();
+    if reads != wanted {
+        differences.push(format!("  read {reads:?}, wanted {wanted:?}"));
+    }
+    for (name, entries) in expected["stores"].as_object().into_iter().flatten() {
+        let store = driver.store(name).expect("a store");
+        let held = match store.spec().kind {
+            StoreKind::Versioned { .. } => rows::versions(store, &seen.0, &seen.1),
+            _ => rows::held(store, None),
+        };
+        let wanted = rows::expected(entries, holds_sessions(expected, name));
+        // With its cache on, Kafka Streams lists what the cache holds though it has expired.
+        let listed = held == wanted || (cached && held.iter().all(|row| wanted.contains(row)));
+        if !listed {
+            differences.push(format!("  store {name} holds {held:?}, wanted {wanted:?}"));
+        }
+    }
+    differences
 }
