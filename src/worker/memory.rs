@@ -150,12 +150,16 @@ impl Worker {
     pub(super) fn keep_old_records(&mut self, now: Timestamp) {
         for held in self.tasks.values().filter(|h| h.running()) {
             for slot in &held.task.replica.slots {
-                let (Some(retention_ms), Some(changelog)) = (slot.store.spec().retention_ms(), &slot.changelog) else {
+                let (Some(_), Some(changelog)) = (slot.store.spec().retention_ms(), &slot.changelog) else {
                     continue;
                 };
+                // The oldest row that is still alive lies behind stream time by the store's retention, which is a part of
+                // the topic's: only the margin is left for the clock.
                 let behind = now - slot.store.stream_time().max(0);
-                let margin = retention_ms.saturating_add(self.settings.changelog_margin_ms);
-                if slot.store.is_dirty() && behind > margin && !self.kept_forever.contains(&changelog.topic) {
+                if slot.store.is_dirty()
+                    && behind > self.settings.changelog_margin_ms
+                    && !self.kept_forever.contains(&changelog.topic)
+                {
                     self.kept_forever.insert(Arc::clone(&changelog.topic));
                     self.effects.push_back(Effect::KeepForever { topic: Arc::clone(&changelog.topic) });
                 }
