@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 /// The task directories of one process, handed from member to member.
 pub trait Disks {
-    /// Takes a task's directory and opens its stores; `None` while another member holds it.
+    /// Takes a task's directory and opens its stores; `None` while somebody holds it.
     ///
     /// # Errors
     /// When the medium fails.
@@ -64,7 +64,8 @@ impl Disks for MemoryDisks {
         stores: &[OpenStore],
     ) -> Option<Result<Vec<Arc<dyn Backend>>, Fault>> {
         let directory = self.directories.entry(task).or_default();
-        if directory.owner.is_some_and(|owner| owner != member) {
+        // Also when it is the member's own: a former life of the task has not given it back yet.
+        if directory.owner.is_some() {
             return None;
         }
         directory.owner = Some(member);

@@ -41,6 +41,7 @@ impl Member {
         index: usize,
     ) -> Self {
         config.guarantee = settings.guarantee;
+        config.planted = settings.planted;
         Self { worker: Worker::new(topology, resolved, settings), client: Client::new(config, index) }
     }
 

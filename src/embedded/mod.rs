@@ -12,6 +12,8 @@ mod format;
 mod member;
 #[cfg(feature = "rocksdb")]
 mod rocks_disks;
+#[cfg(test)]
+mod tests;
 mod trace;
 
 pub use client::{Client, ClientConfig, CommitTrouble, Reset, Trouble};

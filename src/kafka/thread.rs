@@ -353,7 +353,10 @@ impl StreamThread {
                     | RDKafkaErrorCode::FencedInstanceId
                     | RDKafkaErrorCode::RebalanceInProgress,
                 ) => Outcome::Lost,
-                _ => Outcome::Aborted(Fault::retry(format!("offsets can't be committed: {error}"))),
+                _ => {
+                    tracing::warn!(%error, "the answer to an offset commit did not come");
+                    Outcome::Unknown
+                }
             },
         }
     }

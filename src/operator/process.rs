@@ -93,9 +93,10 @@ pub trait Source {
     /// When the extractor refuses the record.
     fn timestamp(&self, topic: &str, raw: &RawRecord, partition_time: Timestamp) -> Result<Timestamp>;
 
-    /// Decodes a record and forwards it.
+    /// Decodes a record and forwards it. False when its bytes were no value and it was left out: then it is as if it had
+    /// never been, and time does not move.
     ///
     /// # Errors
     /// As [`Process::process`]; a decoding failure carries the remedy of the deserialization handler.
-    fn process(&self, cx: &mut dyn Context, raw: &RawRecord, timestamp: Timestamp) -> Result<()>;
+    fn process(&self, cx: &mut dyn Context, raw: &RawRecord, timestamp: Timestamp) -> Result<bool>;
 }

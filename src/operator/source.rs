@@ -67,12 +67,12 @@ impl<K: 'static, V: 'static> Source for SourceNode<K, V> {
         }
     }
 
-    fn process(&self, cx: &mut dyn Context, raw: &RawRecord, timestamp: Timestamp) -> Result<()> {
+    fn process(&self, cx: &mut dyn Context, raw: &RawRecord, timestamp: Timestamp) -> Result<bool> {
         let (key, value) = match self.decode(raw) {
             Ok(decoded) => decoded,
             Err(_) if self.on_error == OnDecodeError::Continue => {
                 cx.dropped(Dropped::Deserialization);
-                return Ok(());
+                return Ok(false);
             }
             Err(fault) => {
                 let topic = cx.source().map_or_else(String::new, |s| format!(", {}-{}", s.topic, s.partition));
@@ -80,7 +80,8 @@ impl<K: 'static, V: 'static> Source for SourceNode<K, V> {
             }
         };
         let record = Record { key: key.as_ref(), value: value.as_ref(), timestamp, headers: &raw.headers };
-        self.children.forward(cx, record)
+        self.children.forward(cx, record)?;
+        Ok(true)
     }
 }
 
@@ -112,7 +113,8 @@ mod tests {
             source(Extractor::FailOnInvalid, OnDecodeError::Fail).process(&mut kit, &raw(b"x", 1), 1).unwrap_err();
         assert_eq!(fault.remedy, Remedy::Stop);
         assert!(fault.what().starts_with("the value of the record at offset 7 can't be read"), "{fault}");
-        source(Extractor::FailOnInvalid, OnDecodeError::Continue).process(&mut kit, &raw(b"x", 1), 1).unwrap();
+        let lenient = source(Extractor::FailOnInvalid, OnDecodeError::Continue);
+        assert_eq!(lenient.process(&mut kit, &raw(b"x", 1), 1), Ok(false));
         assert_eq!(kit.dropped, [Dropped::Deserialization]);
     }
 

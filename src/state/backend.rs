@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 pub struct Saved {
     /// Changelog offset from which a restore must read; never above what the rows hold (I2).
     pub position: Offset,
-    /// The store's stream time as of the newest commit that the rows cover.
+    /// The store's stream time as of the newest commit that the rows cover, or that of a row beyond it.
     pub stream_time: Timestamp,
     /// Cluster that the changelog belongs to.
     pub cluster_id: String,

@@ -39,6 +39,9 @@ impl Store {
             frozen.drained = drained;
         }
         let drained = frozen.drained;
+        if self.flaw == Flaw::PositionBeforeCommit {
+            self.position += Offset::try_from(drained).expect("fewer records than offsets");
+        }
         if self.flaw == Flaw::StoreBeforeCommit {
             self.apply(&frozen);
         }
@@ -52,7 +55,8 @@ impl Store {
     pub fn committed(&mut self, now: Timestamp) {
         self.last = None;
         if let Some(mut frozen) = self.frozen.take() {
-            if self.spec.logged && (frozen.drained > 0 || self.flaw == Flaw::MarkerWithoutRecords) {
+            let counts = frozen.drained > 0 || self.flaw == Flaw::MarkerWithoutRecords;
+            if self.spec.logged && counts && self.flaw != Flaw::PositionBeforeCommit {
                 let drained = Offset::try_from(frozen.drained).expect("fewer records than offsets");
                 self.position += drained + self.marker;
             }
@@ -95,6 +99,7 @@ impl Store {
 
     fn apply(&mut self, overlay: &Overlay) {
         self.committed_stream_time = self.committed_stream_time.max(overlay.stream_time);
+        self.rows_time = self.rows_time.max(self.committed_stream_time);
         let cut = self.floor_at(self.committed_stream_time);
         for (hash, row, version) in overlay.written() {
             if !is_below(row, cut) {
@@ -132,7 +137,10 @@ impl Store {
             return Ok(());
         }
         let time = self.time_of(&row, timestamp)?;
-        self.advance_stream_time(time);
+        self.rows_time = self.rows_time.max(time);
+        if !self.time_is_known || self.flaw == Flaw::TimeOfRestoredRows {
+            self.advance_stream_time(time);
+        }
         let cut = self.floor_at(self.committed_stream_time);
         if !is_below(&row, cut) {
             let value = value.map(|value| ShortBytes::from(&value[..]));
@@ -147,7 +155,17 @@ impl Store {
         Ok(())
     }
 
-    /// Sets committed stream time, such as from the metadata of the committed offsets. It never goes back.
+    /// Sets committed stream time to what the committed metadata says, which may lie above all rows (the highest one was
+    /// made and deleted within one transaction, P-64) or, at least once, below some of them (they were written, but
+    /// their input is not committed: it comes again, and must not meet a store that has moved on). A restore leaves it
+    /// as it is from here on.
+    pub fn set_stream_time(&mut self, time: Timestamp) {
+        self.committed_stream_time = time;
+        self.stream_time = time;
+        self.time_is_known = true;
+    }
+
+    /// Lets committed stream time advance to that of restored rows or of the committed metadata. It never goes back.
     pub fn advance_stream_time(&mut self, time: Timestamp) {
         self.committed_stream_time = self.committed_stream_time.max(time);
         self.stream_time = self.stream_time.max(time);

@@ -17,6 +17,10 @@ pub enum Flaw {
     MarkerWithoutRecords,
     /// Keeps the overlay after an abort (breaks I1).
     OverlayAfterAbort,
+    /// Lets a restore advance stream time although the committed metadata names it.
+    TimeOfRestoredRows,
+    /// Counts changelog records when they are sent instead of when they are committed (breaks I2).
+    PositionBeforeCommit,
     /// Moves the overlay to the table before the outcome of its commit is known (breaks I1).
     StoreBeforeCommit,
 }

@@ -37,11 +37,13 @@ impl Store {
         }
         let rows = self.table.freeze(cut);
         self.saving_since = self.unsaved_since.take();
-        self.backend_time = Some(self.backend_time.map_or(time, |before| before.max(time)));
+        let rows_time = self.rows_time.max(time);
+        self.backend_time = Some(self.backend_time.map_or(rows_time, |before| before.max(rows_time)));
+        self.saving_covered_at = self.covered_at;
         let ahead = if self.flaw == Flaw::PositionAboveData { 2 } else { 0 };
         let saved = Saved {
             position: self.position + ahead,
-            stream_time: time,
+            stream_time: rows_time,
             cluster_id: cluster_id.into(),
             topic_id: topic_id.into(),
             covered_at: self.covered_at,
@@ -55,10 +57,18 @@ impl Store {
     pub fn persisted(&mut self, durable: bool) {
         self.persisting = false;
         let since = self.saving_since.take();
-        if !durable {
+        if durable {
+            self.saved_covered_at = Some(self.saving_covered_at);
+        } else {
             self.unsaved_since = since.or(self.unsaved_since);
         }
         self.table.persisted(durable);
+    }
+
+    /// Up to when the store is known to hold all that was committed (wall clock), and up to when the backend says so;
+    /// `None` while the backend says nothing (I2).
+    pub fn covered_at(&self) -> (Timestamp, Option<Timestamp>) {
+        (self.covered_at, self.saved_covered_at)
     }
 
     /// True while a batch is on its way to the backend.

@@ -50,8 +50,16 @@ pub struct Store {
     pub(super) last: Option<Found>,
     pub(super) stream_time: Timestamp,
     pub(super) committed_stream_time: Timestamp,
+    /// Greatest stream time of any committed row: above committed stream time when a restore found rows that at least
+    /// once were written before a crash, but whose input is not committed.
+    pub(super) rows_time: Timestamp,
+    /// True when stream time came from the committed metadata and a restore must not move it.
+    pub(super) time_is_known: bool,
     pub(super) position: Offset,
     pub(super) covered_at: Timestamp,
+    /// What the backend says of it, and what the batch under way will say.
+    pub(super) saved_covered_at: Option<Timestamp>,
+    pub(super) saving_covered_at: Timestamp,
     /// Stream time of the newest rows that the backend may have; `None` while it has nothing.
     pub(super) backend_time: Option<Timestamp>,
     pub(super) persisting: bool,
@@ -84,8 +92,12 @@ impl Store {
             last: None,
             stream_time,
             committed_stream_time: stream_time,
+            rows_time: stream_time,
+            time_is_known: false,
             position: saved.map_or(0, |saved| saved.position),
             covered_at: saved.map_or(0, |saved| saved.covered_at),
+            saved_covered_at: saved.map(|saved| saved.covered_at),
+            saving_covered_at: 0,
             backend_time: saved.map(|saved| saved.stream_time),
             persisting: false,
             unsaved_since: None,

@@ -325,3 +325,27 @@ fn deletions_of_rows_the_disk_can_not_have_take_no_memory() {
     commit(&mut store, 1);
     assert_eq!(persist(&mut store).rows, [("a".into(), None)]);
 }
+
+#[test]
+fn at_least_once_rows_beyond_the_committed_time_expire_nothing() {
+    let disk = Arc::new(MemoryBackend::simulated_disk());
+    let restore = |store: &mut Store, start| {
+        let key = WINDOW.changelog_key(&window_row(start, b"k"));
+        store.restore(&key, Some(&"1".into()), start).unwrap();
+    };
+    let mut store = open(WINDOW, &disk);
+    store.set_stream_time(40);
+    for start in [20, 500] {
+        restore(&mut store, start);
+    }
+    let both = |store: &mut Store| [20, 500].map(|start| get(store, &window_row(start, b"k")).is_some());
+    assert_eq!((both(&mut store), store.stream_time()), ([true, true], 40));
+    let batch = persist(&mut store);
+    assert_eq!(batch.expire_below.as_deref(), Some(&11i64.to_be_bytes()[..]));
+    store.evict(0);
+    assert_eq!(both(&mut store), [true, true], "the disk is asked for a row beyond stream time");
+    let mut again = open(WINDOW, &disk);
+    assert_eq!(again.stream_time(), 500, "without the committed time the rows tell");
+    again.set_stream_time(40);
+    assert_eq!(both(&mut again), [true, true]);
+}

@@ -4,13 +4,24 @@
 //! Layout before base64: byte 2, partition time i64, then (when there is any entry) count i32 and for each entry key
 //! length i32, key, value i64; all big endian. Kafka Streams keeps entries it doesn't know.
 
-use crate::record::{NO_TIMESTAMP, Timestamp};
+use crate::{
+    fault::{Fault, Result},
+    record::{NO_TIMESTAMP, Timestamp},
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use std::collections::BTreeMap;
 
 const MAGIC: u8 = 2;
+/// `offset.metadata.max.bytes` of the brokers: a longer text is refused, and with it the commit.
+pub const METADATA_BYTES_MAX: usize = 4_096;
 const SESSION: &str = "millstream.session";
 const COMMIT: &str = "millstream.commit";
+const STORE: &str = "millstream.store.";
+
+/// Name under which the stream time of a store travels.
+pub(super) fn store_time(store: &str) -> String {
+    format!("{STORE}{store}")
+}
 
 /// Tells one commit from all others: whose it is and which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +59,53 @@ impl Metadata {
         Some(Stamp { session: *self.times.get(SESSION)?, commit: *self.times.get(COMMIT)? })
     }
 
+    /// Texts for the source partitions of a task, in their order, with the times of all of them. Each carries the whole
+    /// map when that fits into an offset commit; else each carries a part of it besides the stamp, and whoever reads
+    /// them puts the parts together ([`Metadata::merged_times`]).
+    ///
+    /// # Errors
+    /// When all partitions together can't carry the map.
+    pub(super) fn spread(&self, partition_times: &[Timestamp]) -> Result<Vec<String>> {
+        let text = |partition_time: &Timestamp| Self { partition_time: *partition_time, ..self.clone() }.encode();
+        if encoded_len(&self.times) <= METADATA_BYTES_MAX {
+            return Ok(partition_times.iter().map(text).collect());
+        }
+        let is_stamp = |name: &String| name == SESSION || name == COMMIT;
+        let mut rest = self.times.iter().filter(|(name, _)| !is_stamp(name)).peekable();
+        let mut texts = Vec::with_capacity(partition_times.len());
+        for partition_time in partition_times {
+            let mut part = Self { partition_time: *partition_time, times: BTreeMap::new() };
+            part.times.extend(self.times.iter().filter(|(n, _)| is_stamp(n)).map(|(n, t)| (n.clone(), *t)));
+            while let Some((name, time)) = rest.peek() {
+                part.times.insert((*name).clone(), **time);
+                if encoded_len(&part.times) > METADATA_BYTES_MAX {
+                    part.times.remove(*name);
+                    break;
+                }
+                rest.next();
+            }
+            texts.push(part.encode());
+        }
+        match rest.count() {
+            0 => Ok(texts),
+            left => Err(Fault::stop(format!(
+                "{left} of {} operator and store times do not fit into the metadata of {} offsets of {METADATA_BYTES_MAX} bytes each",
+                self.times.len(),
+                partition_times.len()
+            ))
+            .hint("give operators and stores shorter names, or split the topology with a repartition")),
+        }
+    }
+
+    /// The times of several partitions as one map; the greatest of each name counts.
+    pub(super) fn merged_times(all: &[Self]) -> BTreeMap<String, i64> {
+        let mut merged = BTreeMap::new();
+        for (name, time) in all.iter().flat_map(|m| &m.times) {
+            merged.entry(name.clone()).and_modify(|t: &mut i64| *t = (*t).max(*time)).or_insert(*time);
+        }
+        merged
+    }
+
     /// The text for the offset commit.
     pub fn encode(&self) -> String {
         let mut bytes = vec![MAGIC];
@@ -67,6 +125,12 @@ impl Metadata {
     pub fn decode(text: &str) -> Self {
         STANDARD.decode(text).ok().and_then(|bytes| parse(&bytes)).unwrap_or_default()
     }
+}
+
+/// Length of the text for these times.
+fn encoded_len(times: &BTreeMap<String, i64>) -> usize {
+    let entries: usize = times.keys().map(|name| 4 + name.len() + 8).sum();
+    (1 + 8 + 4 + entries).div_ceil(3) * 4
 }
 
 fn len(n: usize) -> [u8; 4] {
@@ -105,6 +169,40 @@ mod tests {
     fn r35_partition_time_alone_is_nine_bytes() {
         let text = Metadata { partition_time: 1, ..Metadata::default() }.encode();
         assert_eq!(STANDARD.decode(&text).unwrap(), [2, 0, 0, 0, 0, 0, 0, 0, 1]);
+    }
+
+    fn named(count: usize) -> Metadata {
+        let name = |i| format!("millstream.time.KSTREAM-AGGREGATE-STATE-STORE-{i:010}");
+        let mut metadata = Metadata { partition_time: 5, times: (0..count as i64).map(|i| (name(i), i)).collect() };
+        metadata.set_stamp(Stamp { session: 1, commit: 2 });
+        metadata
+    }
+
+    #[test]
+    fn times_that_fit_go_with_every_partition() {
+        let metadata = named(40);
+        let texts = metadata.spread(&[5, 7]).unwrap();
+        assert_eq!(texts[0], metadata.encode());
+        assert_eq!(texts[0].len(), encoded_len(&metadata.times));
+        assert_eq!(Metadata::decode(&texts[1]).times, metadata.times);
+        assert_eq!(Metadata::decode(&texts[1]).partition_time, 7);
+    }
+
+    #[test]
+    fn times_that_do_not_fit_are_spread_over_the_partitions() {
+        let metadata = named(80);
+        let texts = metadata.spread(&[5, 6, 7]).unwrap();
+        assert!(texts.iter().all(|t| t.len() <= METADATA_BYTES_MAX), "{:?}", texts.iter().map(String::len));
+        let parts: Vec<_> = texts.iter().map(|t| Metadata::decode(t)).collect();
+        assert!(parts.iter().all(|p| p.stamp() == metadata.stamp()));
+        assert_eq!(parts.iter().map(|p| p.partition_time).collect::<Vec<_>>(), [5, 6, 7]);
+        assert_eq!(Metadata::merged_times(&parts), metadata.times);
+    }
+
+    #[test]
+    fn times_that_fit_nowhere_stop_with_a_clear_error() {
+        let fault = named(80).spread(&[5]).unwrap_err();
+        assert!(fault.what().starts_with("36 of 82 operator and store times do not fit"), "{fault}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The records of one partition that wait for their task.
 
 use crate::{
-    fault::Result,
+    fault::{Remedy, Result},
     operator::Source,
     record::{Fetch, NO_TIMESTAMP, Offset, RawRecord, Timestamp, TopicPartition},
 };
@@ -16,6 +16,15 @@ pub enum Idle {
     CaughtUp,
     /// Empty, and records are known or thought to be on their way.
     Behind,
+}
+
+/// Records that never became the head of their queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Without a usable timestamp.
+    pub negative: u64,
+    /// With bytes that are no value, where the timestamp is taken from the value.
+    pub corrupt: u64,
 }
 
 /// One source partition of a task.
@@ -89,18 +98,22 @@ impl Queue {
         self.end = Some(end.max(self.end.unwrap_or(0)));
     }
 
-    /// The timestamp of the head record, after leaving out records without a usable one. `dropped` counts these.
+    /// The timestamp of the head record, after leaving out records without a usable one. `left_out` counts these.
     ///
     /// # Errors
     /// When the timestamp extractor refuses a record.
-    pub fn head(&mut self, dropped: &mut u64) -> Result<Option<Timestamp>> {
+    pub fn head(&mut self, left_out: &mut LeftOut) -> Result<Option<Timestamp>> {
         while self.head.is_none() {
             let Some(raw) = self.records.front() else { return Ok(None) };
-            let timestamp = self.source.timestamp(&self.partition.topic, raw, self.partition_time)?;
-            if timestamp >= 0 {
-                self.head = Some(timestamp);
+            let timestamp = match self.source.timestamp(&self.partition.topic, raw, self.partition_time) {
+                Err(fault) if fault.remedy == Remedy::Skip => None,
+                other => Some(other?),
+            };
+            if timestamp.is_some_and(|t| t >= 0) {
+                self.head = timestamp;
             } else {
-                *dropped += 1;
+                left_out.negative += u64::from(timestamp.is_some());
+                left_out.corrupt += u64::from(timestamp.is_none());
                 self.bytes -= raw.bytes();
                 self.records.pop_front();
             }

@@ -82,6 +82,13 @@ pub struct Slot {
     pub restored: u64,
 }
 
+impl Slot {
+    /// True when the store's stream time travels with the committed offsets: rows expire by it.
+    pub(super) fn expires(&self) -> bool {
+        self.changelog.is_some() && self.store.spec().retention_ms().is_some()
+    }
+}
+
 /// The stores of one task.
 #[derive(Default)]
 pub struct Replica {

@@ -3,9 +3,9 @@
 use super::{
     context::Inside,
     counters::{Counters, Samples},
-    metadata::{Metadata, Stamp},
+    metadata::{Metadata, Stamp, store_time},
     outbox::Outbox,
-    queue::{Idle, Queue},
+    queue::{Idle, LeftOut, Queue},
     replica::Replica,
     schedules::Schedules,
 };
@@ -15,7 +15,7 @@ use crate::{
     record::{NO_TIMESTAMP, Offset, SourceContext, TaskId, Timestamp, TopicPartition},
     topology::{Graph, Resolved, Topology},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 /// What the worker lends to a task for one call.
 pub struct Env<'a> {
@@ -105,10 +105,7 @@ impl Task {
         self.samples.iter_mut().for_each(Samples::clear);
         let graph = topology.graph(self.id.sub_topology, env.resolved)?;
         let metadata: Vec<Metadata> = self.committed.iter().map(|c| Metadata::decode(&c.metadata)).collect();
-        let mut known: BTreeMap<String, i64> = BTreeMap::new();
-        for (name, time) in metadata.iter().flat_map(|m| &m.times) {
-            known.entry(name.clone()).and_modify(|t| *t = (*t).max(*time)).or_insert(*time);
-        }
+        let known = Metadata::merged_times(&metadata);
         let mut queues = Vec::with_capacity(graph.sources.len());
         for (entry, (committed, metadata)) in graph.sources.iter().zip(self.committed.iter().zip(&metadata)) {
             debug_assert_eq!(entry.topic, committed.partition.topic, "committed offsets come in source order");
@@ -123,7 +120,25 @@ impl Task {
         self.live = Some(Live { graph, queues, times, stream_time, schedules, unkeyed: 0, idle_since: None });
         self.call(env, None, |graph, cx| graph.nodes.iter().try_for_each(|node| node.init(cx)))?;
         self.touched = false;
-        Ok(())
+        self.check_metadata()
+    }
+
+    /// Gives a store the stream time that is committed for it, before it is restored. With `exact` that is the store's
+    /// time even when it holds rows beyond it, which at least once it may.
+    pub fn recall_store_time(&mut self, slot: usize, exact: bool) {
+        let metadata: Vec<Metadata> = self.committed.iter().map(|c| Metadata::decode(&c.metadata)).collect();
+        let store = &mut self.replica.slots[slot].store;
+        let time = Metadata::merged_times(&metadata).get(&store_time(&store.spec().name)).copied();
+        let nothing_committed = self.committed.iter().all(|c| c.offset.is_none());
+        let ours = metadata.iter().any(|m| m.stamp().is_some());
+        match time {
+            Some(time) if exact => store.set_stream_time(time),
+            Some(time) => store.advance_stream_time(time),
+            // Nothing was committed, or the store had no row yet when it was.
+            None if exact && (nothing_committed || ours) => store.set_stream_time(NO_TIMESTAMP),
+            // Kafka Streams committed: the rows tell.
+            None => {}
+        }
     }
 
     /// True between a start and [`Task::stop`].
@@ -152,12 +167,12 @@ impl Task {
         self.call(env, None, |graph, cx| graph.nodes.iter().try_for_each(|node| node.close(cx)))
     }
 
-    fn call(
+    fn call<T>(
         &mut self,
         env: &mut Env<'_>,
         source: Option<SourceContext>,
-        f: impl FnOnce(&Graph, &mut Inside<'_>) -> Result<()>,
-    ) -> Result<()> {
+        f: impl FnOnce(&Graph, &mut Inside<'_>) -> Result<T>,
+    ) -> Result<T> {
         let live = self.live.as_mut().expect("only a started task is called");
         let mut cx = Inside {
             id: self.id,
@@ -197,12 +212,14 @@ impl Task {
         let Some(index) = self.choose(env)? else { return Ok(false) };
         let live = self.live.as_mut().expect("chosen from a started task");
         let queue = &mut live.queues[index];
+        let partition_time = queue.partition_time;
         let (raw, timestamp) = queue.pop().expect("a chosen queue has a head");
         let context = SourceContext {
             topic: Arc::clone(&queue.partition.topic),
             partition: queue.partition.partition,
             offset: raw.offset,
         };
+        let times = (live.stream_time, partition_time);
         live.stream_time = live.stream_time.max(timestamp);
         let entry = live.queues[index].source.clone();
         self.touched = true;
@@ -216,7 +233,11 @@ impl Task {
                 self.counters.drop_at(index, Dropped::Deserialization, 1);
                 tracing::warn!(task = %self.id, offset = raw.offset, %fault, "record skipped");
             }
-            other => other?,
+            Ok(false) => {
+                let live = self.live.as_mut().expect("it was started before the call");
+                (live.stream_time, live.queues[index].partition_time) = times;
+            }
+            other => drop(other?),
         }
         self.punctuate(Punctuation::StreamTime, env)?;
         Ok(true)
@@ -237,10 +258,11 @@ impl Task {
         let mut behind = false;
         let mut empty = false;
         for (index, queue) in live.queues.iter_mut().enumerate() {
-            let mut negative = 0;
-            let head = queue.head(&mut negative);
-            self.counters.drop_at(index, Dropped::NegativeTimestamp, negative);
-            self.touched |= negative > 0;
+            let mut left_out = LeftOut::default();
+            let head = queue.head(&mut left_out);
+            self.counters.drop_at(index, Dropped::NegativeTimestamp, left_out.negative);
+            self.counters.drop_at(index, Dropped::Deserialization, left_out.corrupt);
+            self.touched |= left_out.negative + left_out.corrupt > 0;
             match head.map_err(|f| f.at(format!("{} of task {}", queue.partition, self.id)))? {
                 Some(head) if best.is_none_or(|(time, _)| head < time) => best = Some((head, index)),
                 Some(_) => {}
@@ -327,28 +349,42 @@ impl Task {
 
     /// Offsets and metadata of all source partitions (I7), in the order of the sources. `fetched` plants the bug of
     /// committing positions that were fetched but not processed.
-    pub fn offsets(&self, stamp: Stamp, fetched: bool) -> Option<Vec<Committed>> {
-        let live = self.live.as_ref()?;
+    ///
+    /// # Errors
+    /// When the metadata is too long for the brokers.
+    pub fn offsets(&self, stamp: Stamp, fetched: bool) -> Result<Option<Vec<Committed>>> {
+        let Some(live) = self.live.as_ref() else { return Ok(None) };
         let mut metadata = Metadata::default();
         for (name, time) in live.graph.times.iter().zip(&live.times) {
             if *time != NO_TIMESTAMP {
                 metadata.times.insert(name.to_string(), *time);
             }
         }
+        let timed = self.replica.slots.iter().filter(|s| s.expires() && s.store.stream_time() != NO_TIMESTAMP);
+        for slot in timed {
+            metadata.times.insert(store_time(&slot.store.spec().name), slot.store.stream_time());
+        }
         live.schedules.save(&live.graph.names, &mut metadata.times);
         metadata.set_stamp(stamp);
-        live.queues
-            .iter()
-            .map(|queue| {
-                metadata.partition_time = queue.partition_time;
-                let offset = if fetched { queue.position() } else { queue.committable() };
-                Some(Committed {
-                    partition: queue.partition.clone(),
-                    offset: Some(offset?),
-                    metadata: metadata.encode(),
-                })
-            })
-            .collect()
+        let partition_times: Vec<_> = live.queues.iter().map(|queue| queue.partition_time).collect();
+        let texts = metadata.spread(&partition_times)?;
+        let committed = live.queues.iter().zip(texts).map(|(queue, metadata)| {
+            let offset = if fetched { queue.position() } else { queue.committable() };
+            Some(Committed { partition: queue.partition.clone(), offset: Some(offset?), metadata })
+        });
+        Ok(committed.collect())
+    }
+
+    /// Makes sure before the first record that the metadata of a commit will fit, with every time that it may hold.
+    fn check_metadata(&self) -> Result<()> {
+        let Some(live) = self.live.as_ref() else { return Ok(()) };
+        let mut metadata = Metadata::default();
+        metadata.set_stamp(Stamp { session: 0, commit: 0 });
+        metadata.times.extend(live.graph.times.iter().map(|name| (name.to_string(), 0)));
+        let expiring = self.replica.slots.iter().filter(|slot| slot.expires());
+        metadata.times.extend(expiring.map(|slot| (store_time(&slot.store.spec().name), 0)));
+        live.schedules.save(&live.graph.names, &mut metadata.times);
+        metadata.spread(&vec![NO_TIMESTAMP; live.queues.len()]).map(drop)
     }
 
     /// The transaction that held `offsets` and the drained rows is committed. `now` was read before it was sent.

@@ -1,7 +1,7 @@
 //! What can go wrong in a simulation, and how it is done to the members.
 
 use super::{Chance, simulator::World};
-use crate::embedded::CommitTrouble;
+use crate::{embedded::CommitTrouble, worker::Guarantee};
 
 /// A fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +12,10 @@ pub enum Fault {
     LoseDisk,
     /// A member stands still for so many milliseconds and then goes on: a zombie when that is beyond the session.
     Pause(i64),
+    /// A process dies in the middle of a commit; what its client has buffered may reach some partitions and not others.
+    CrashInCommit,
+    /// A member stands still in the middle of a commit, so long that the group forgets it.
+    PauseInCommit,
     /// The broker refuses a commit.
     Refuse,
     /// The broker refuses a record.
@@ -35,8 +39,17 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub(super) fn draw(chance: &mut Chance) -> Self {
-        match chance.below(22) {
+    pub(super) fn draw(chance: &mut Chance, guarantee: Guarantee) -> Self {
+        match (Self::draw_any(chance), guarantee) {
+            // Without transactions these are none: their turns go to what matters then.
+            (Self::Fence, Guarantee::AtLeastOnce) => Self::Unknown(CommitTrouble::UnknownDone),
+            (Self::SlowMarkers(_), Guarantee::AtLeastOnce) => Self::CrashInCommit,
+            (fault, _) => fault,
+        }
+    }
+
+    fn draw_any(chance: &mut Chance) -> Self {
+        match chance.below(27) {
             0..=2 => Self::Crash,
             3 => Self::LoseDisk,
             4..=6 => Self::Pause(chance.pick(&[60, 200, 350, 500])),
@@ -51,6 +64,8 @@ impl Fault {
             17 => Self::Compact,
             18 => Self::Slow(chance.between(20, 200)),
             19 | 20 => Self::Doze,
+            21 | 22 => Self::PauseInCommit,
+            23..=25 => Self::CrashInCommit,
             _ => Self::SlowMarkers(chance.between(20, 100)),
         }
     }
@@ -87,6 +102,7 @@ impl World<'_> {
                 slot.dozes = true;
                 self.log.rebalance(super::scene::APPLICATION, now);
             }
+            Fault::PauseInCommit | Fault::CrashInCommit => slot.in_commit = Some(fault),
             Fault::Slow(ms) => slot.slow_until = now + ms,
             Fault::Refuse => member.client.trouble.commit = Some(CommitTrouble::Refused),
             Fault::RefuseRecord => member.client.trouble.send = true,

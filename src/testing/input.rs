@@ -1,4 +1,5 @@
-//! The input of a simulation: transactions of a few records, some of them aborted.
+//! The input of a simulation: transactions of a few records, some of them aborted. Each record's value is a number of
+//! its own, so that a checker can tell which records made a result.
 
 use super::{Chance, scene};
 use crate::{
@@ -11,15 +12,15 @@ use crate::{
 pub(super) struct Input {
     left: usize,
     committed: usize,
-    /// Whether event time leaps beyond the retention now and then.
-    jumps: bool,
+    /// Number of the next record, committed or not: its value.
+    number: i64,
     producer: Option<Producer>,
     times: [Timestamp; scene::PARTITIONS as usize],
 }
 
 impl Input {
-    pub(super) fn new(records: usize, jumps: bool) -> Self {
-        Self { left: records, jumps, times: [scene::START; scene::PARTITIONS as usize], ..Self::default() }
+    pub(super) fn new(records: usize) -> Self {
+        Self { left: records, times: [scene::START; scene::PARTITIONS as usize], ..Self::default() }
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -61,16 +62,17 @@ impl Input {
     fn record(&mut self, chance: &mut Chance, partition: usize) -> OutRecord {
         let time = &mut self.times[partition];
         *time += chance.between(0, 15);
-        if self.jumps && chance.one_in(30) {
+        if chance.one_in(20) {
             *time += chance.between(150, 700);
         }
+        self.number += 1;
         let late = if chance.one_in(3) { chance.between(0, 180) } else { 0 };
         let key = format!("p{partition}k{}", chance.below(5));
         OutRecord {
             topic: "in".into(),
             partition: partition as i32,
             key: Some(key.into()),
-            value: Some(chance.between(1, 9).to_be_bytes().to_vec().into()),
+            value: Some(self.number.to_be_bytes().to_vec().into()),
             timestamp: (*time - late).max(0),
             headers: Headers::new(),
             target: Target::Sink,

@@ -5,6 +5,7 @@ mod checker;
 mod driver;
 mod faults;
 mod input;
+mod repeats;
 mod scene;
 mod schedule;
 mod simulator;

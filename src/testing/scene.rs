@@ -1,10 +1,13 @@
 //! The topology under simulation and its input.
 //!
 //! ```text
-//! in ─┬─▶ count per key and window, short retention (store `windows`) ──▶ windows-out
-//!     ├─▶ by another key ─▶ repartition topic ─▶ sum per key (store `totals`) ──▶ totals-out
+//! in ─┬─▶ list per key and window, short retention (store `windows`) ──▶ windows-out
+//!     ├─▶ by another key ─▶ repartition topic ─▶ list per key (store `totals`) ──▶ totals-out
 //!     └─▶ every few milliseconds of wall clock: count up (store `ticks`) ──▶ ticks-out
 //! ```
+//!
+//! A list holds the number of each record that it counts, so that a record left out or repeated shows, where a plain
+//! count would let the one hide the other.
 
 use crate::{
     fault::Result,
@@ -40,7 +43,7 @@ pub(super) fn total_key(key: &str) -> String {
 impl Scene {
     pub(super) fn new(cached: bool) -> Self {
         let builder = StreamsBuilder::new();
-        let cache = |m: Materialized<String, i64>| if cached { m } else { m.with_caching_disabled() };
+        let cache = |m: Materialized<String, Vec<u8>>| if cached { m } else { m.with_caching_disabled() };
         builder.add_state_store(StoreBuilder::key_value(
             "ticks",
             crate::codec::serdes::string(),
@@ -50,14 +53,18 @@ impl Scene {
         input
             .group_by_key()
             .windowed_by(TimeWindows::of_size_and_grace(ms(WINDOW_MS), ms(GRACE_MS)))
-            .count_with(cache(Materialized::as_store("windows").with_retention(ms(RETENTION_MS))))
+            .aggregate_with(
+                Vec::new,
+                |_, value, list| Some(listed(list, value)),
+                cache(Materialized::as_store("windows").with_retention(ms(RETENTION_MS))),
+            )
             .to_stream()
             .to("windows-out");
         input
             .group_by(|key, _| key.map(|k| total_key(k)))
             .aggregate_with(
-                || 0,
-                |_, value, sum| Some(sum + value.copied().unwrap_or(0)),
+                Vec::new,
+                |_, value, list| Some(listed(list, value)),
                 cache(Materialized::as_store("totals")),
             )
             .to_stream()
@@ -74,6 +81,12 @@ impl Scene {
         let subs = self.resolved.sub_topologies.iter();
         subs.flat_map(|s| s.stores.iter().filter_map(|p| Some((s.id, &p.spec, p.changelog.as_ref()?))))
     }
+}
+
+/// A list with one more record.
+fn listed(mut list: Vec<u8>, value: Option<&i64>) -> Vec<u8> {
+    list.extend_from_slice(&value.copied().unwrap_or(-1).to_be_bytes());
+    list
 }
 
 /// Writes when the clock says so, never because of a record.

@@ -48,18 +48,19 @@ impl Schedule {
             aborts_max: 1_000,
             suspended_close_ms: chance.pick(&[0, 100, 10_000]),
             purge_interval_ms: chance.pick(&[30, 10_000]),
+            delete_retention_ms: chance.pick(&[86_400_000, 86_400_000, 400]),
             ..Settings::default()
         };
         let mut faults: Vec<(usize, Fault)> = Vec::new();
         for _ in 0..chance.between(5, 10) {
-            faults.push((chance.below(500) + 60, Fault::draw(chance)));
+            faults.push((chance.below(500) + 60, Fault::draw(chance, options.guarantee)));
         }
         faults.sort_by_key(|(turn, _)| std::cmp::Reverse(*turn));
         Self {
             settings,
             records: chance.between(200, 230) as usize,
             faults,
-            persist_turns: chance.pick(&[2, 2, 30]),
+            persist_turns: chance.pick(&[2, 10, 60]),
             cached: chance.one_in(2),
         }
     }

@@ -3,9 +3,10 @@
 //! Everything that happens follows from the seed, so a failing one is replayed by its number.
 
 use super::{
-    Chance, Options,
+    Chance, Fault, Options,
     checker::{self, Truth},
     input::Input,
+    repeats::StaleWrite,
     scene::{self, Scene},
     schedule::Schedule,
 };
@@ -14,7 +15,7 @@ use crate::{
     log::{Log, TopicConfig},
     record::{Timestamp, TopicPartition},
     state::MemoryBackend,
-    worker::{Guarantee, Settings},
+    worker::Settings,
 };
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -39,6 +40,8 @@ pub struct Report {
     pub commits: u64,
     /// Generations of the group.
     pub rebalances: usize,
+    /// Records that members wrote after others had taken over: only at least once.
+    pub stale_writes: usize,
     /// What is wrong, or `None`.
     pub failure: Option<String>,
 }
@@ -95,6 +98,8 @@ pub(super) struct Slot {
     pub leaving: bool,
     /// Falls asleep at its next join.
     pub dozes: bool,
+    /// What happens in the middle of its next commit.
+    pub in_commit: Option<Fault>,
 }
 
 impl Slot {
@@ -116,6 +121,7 @@ pub(super) struct World<'a> {
     pub markers_slow_until: Timestamp,
     pub faults: usize,
     commits: u64,
+    stale: Vec<StaleWrite>,
     input: Input,
     failure: Option<String>,
 }
@@ -137,13 +143,14 @@ impl<'a> World<'a> {
             up_at: now + chance.between(0, 60),
             leaving: false,
             dozes: false,
+            in_commit: None,
         };
         let slots = (0..MEMBERS).map(slot).collect();
         Self {
             scene,
             options,
             settings: schedule.settings.clone(),
-            input: Input::new(schedule.records, options.guarantee == Guarantee::ExactlyOnceV2),
+            input: Input::new(schedule.records),
             schedule,
             chance,
             log,
@@ -153,6 +160,7 @@ impl<'a> World<'a> {
             markers_slow_until: 0,
             faults: 0,
             commits: 0,
+            stale: Vec::new(),
             failure: None,
         }
     }
@@ -187,7 +195,8 @@ impl<'a> World<'a> {
         let rebalances = self.log.generation(scene::APPLICATION) as usize;
         self.shut_down();
         if self.failure.is_none() {
-            let truth = Truth { log: &self.log, scene: self.scene, guarantee: self.options.guarantee };
+            let truth =
+                Truth { log: &self.log, scene: self.scene, guarantee: self.options.guarantee, stale: &self.stale };
             self.failure = checker::check(&truth, &self.processes).err();
         }
         Report {
@@ -195,6 +204,7 @@ impl<'a> World<'a> {
             faults: self.faults,
             commits: self.commits,
             rebalances,
+            stale_writes: self.stale.len(),
             failure: self.failure,
         }
     }
@@ -229,6 +239,7 @@ impl<'a> World<'a> {
         member.client.keep_stale();
         slot.leaving = false;
         slot.dozes = false;
+        slot.in_commit = None;
         slot.asleep_until = 0;
         slot.slow_until = 0;
         slot.member = Some(member);
@@ -239,6 +250,8 @@ impl<'a> World<'a> {
         for slot in self.slots.iter_mut().filter(|s| PROCESS[s.index] == process) {
             let Some(mut member) = slot.member.take() else { continue };
             self.commits += member.client.commits();
+            member.client.scatter(&mut self.log, self.now, |below| self.chance.below(below));
+            self.stale.extend_from_slice(member.client.stale_writes());
             for index in 0..member.client.pending() {
                 if self.chance.one_in(2) {
                     member.client.finish_persist(index);
@@ -306,7 +319,20 @@ impl<'a> World<'a> {
             slot.asleep_until = now + 500;
         }
         if member.exited() {
-            self.exited(at);
+            return self.exited(at);
+        }
+        if member.client.is_committing() {
+            match slot.in_commit.take() {
+                Some(Fault::CrashInCommit) => {
+                    member.client.trouble.lazy = true;
+                    for _ in 0..chance.below(4) {
+                        member.act(log, now);
+                    }
+                    self.crash(PROCESS[at], false);
+                }
+                Some(_) => slot.asleep_until = now + 500,
+                None => {}
+            }
         }
     }
 
@@ -314,6 +340,7 @@ impl<'a> World<'a> {
         let slot = &mut self.slots[at];
         let Some(member) = slot.member.take() else { return };
         self.commits += member.client.commits();
+        self.stale.extend_from_slice(member.client.stale_writes());
         self.processes[PROCESS[at]].release(at);
         slot.up_at = self.now + self.chance.between(0, 100);
         if let Some(fault) = member.fault() {
@@ -330,6 +357,7 @@ impl<'a> World<'a> {
             self.slots[at].asleep_until = 0;
             self.slots[at].slow_until = 0;
             self.slots[at].dozes = false;
+            self.slots[at].in_commit = None;
         }
         for _ in 0..DRAIN_TURNS_MAX {
             if self.failure.is_some() || self.at_rest() {

@@ -11,8 +11,12 @@
 //!    │   stamps decide    ▼                              Unknown             │
 //!    └──────────────── Verifying ◀──── Replacing ◀───────────────────────────┘
 //! ```
+//!
+//! At least once an unknown outcome is not found out but made certain: output is acknowledged by then, so the same
+//! offsets are committed again (`Repeating`) until there is an answer. To start again from the last commit would be
+//! wrong: the offsets may be committed, and older rows would be written over newer ones whose input never comes back.
 
-use super::{CommitOffset, Effect, Outcome, Planted, Request, Stable, Worker, held::Phase};
+use super::{CommitOffset, Effect, GroupMetadata, Guarantee, Outcome, Planted, Request, Stable, Worker, held::Phase};
 use crate::{
     fault::Fault,
     record::{TaskId, Timestamp},
@@ -28,6 +32,8 @@ pub(super) struct Part {
 /// A transaction whose commit was sent.
 pub(super) struct Sent {
     parts: Vec<Part>,
+    /// Identity it was sent under.
+    group: GroupMetadata,
     /// Wall clock before the commit was sent.
     at: Timestamp,
 }
@@ -52,6 +58,8 @@ pub(super) enum Transaction {
     Aborting(Request, Cause),
     Replacing(Request, Option<Sent>),
     Verifying(Request, Sent),
+    /// At least once: offsets to be committed again when the pause is over.
+    Repeating(Sent),
 }
 
 impl Transaction {
@@ -107,31 +115,36 @@ impl Worker {
         self.keep_old_records(now);
         self.commits += 1;
         let stamp = Stamp { session: self.settings.session, commit: self.commits };
-        let mut sent = Sent { parts: Vec::new(), at: now };
-        let mut offsets = Vec::new();
-        for (id, held) in self.tasks.iter_mut().filter(|(_, h)| h.running()) {
+        let fetched = self.settings.planted == Planted::FetchedOffsets;
+        let mut parts = Vec::new();
+        for (id, held) in self.tasks.iter().filter(|(_, h)| h.running()) {
             if !held.task.wants_commit() && !held.first {
                 continue;
             }
-            let fetched = self.settings.planted == Planted::FetchedOffsets;
-            let Some(part) = held.task.offsets(stamp, fetched) else { continue };
-            let punctuated_only = held.task.touched && !held.task.processed;
-            if !(self.settings.planted == Planted::PunctuationWithoutOffsets && punctuated_only) {
-                offsets.extend(part.iter().map(|c| CommitOffset {
-                    partition: c.partition.clone(),
-                    offset: c.offset.expect("a part names every offset"),
-                    metadata: c.metadata.clone(),
-                }));
+            match held.task.offsets(stamp, fetched) {
+                Ok(part) => parts.extend(part.map(|offsets| Part { task: *id, offsets })),
+                Err(fault) => {
+                    let id = *id;
+                    return self.task_fault(now, id, fault);
+                }
             }
-            let (records, bytes) = (self.outbox.len(), self.outbox.bytes());
-            held.task.replica.drain(&mut self.outbox, id.partition);
-            held.task.counters.logged += (self.outbox.len() - records) as u64;
-            held.task.counters.logged_bytes += (self.outbox.bytes() - bytes) as u64;
-            sent.parts.push(Part { task: *id, offsets: part });
         }
-        if sent.parts.is_empty() {
+        if parts.is_empty() {
             return;
         }
+        let mut offsets = Vec::new();
+        for part in &parts {
+            let held = self.tasks.get_mut(&part.task).expect("it gave its part just now");
+            let punctuated_only = held.task.touched && !held.task.processed;
+            if !(self.settings.planted == Planted::PunctuationWithoutOffsets && punctuated_only) {
+                offsets.extend(part.offsets.iter().map(to_commit));
+            }
+            let (records, bytes) = (self.outbox.len(), self.outbox.bytes());
+            held.task.replica.drain(&mut self.outbox, part.task.partition);
+            held.task.counters.logged += (self.outbox.len() - records) as u64;
+            held.task.counters.logged_bytes += (self.outbox.bytes() - bytes) as u64;
+        }
+        let sent = Sent { parts, group: group.clone(), at: now };
         self.send_outbox();
         if !self.transaction.is_open() {
             self.effects.push_back(Effect::Begin);
@@ -152,10 +165,48 @@ impl Worker {
                     self.abort_done(now, Cause::Retry(Fault::retry("planted: an unknown outcome taken for an abort")));
                     self.replace_producer(None);
                 }
+                Outcome::Unknown if self.settings.guarantee == Guarantee::AtLeastOnce => self.repeat_later(now, sent),
                 Outcome::Unknown => self.replace_producer(Some(sent)),
             },
             other => self.transaction = other,
         }
+    }
+
+    fn repeat_later(&mut self, now: Timestamp, sent: Sent) {
+        let fault = Fault::retry("the answer to an offset commit did not come");
+        if self.pause(now, &fault) {
+            self.transaction = Transaction::Repeating(sent);
+        }
+    }
+
+    /// Commits offsets again whose pause is over.
+    pub(super) fn repeat_commit(&mut self, now: Timestamp) {
+        if now < self.backoff_until {
+            return;
+        }
+        match std::mem::replace(&mut self.transaction, Transaction::Idle) {
+            Transaction::Repeating(sent) => {
+                let offsets = sent.parts.iter().flat_map(|part| &part.offsets).map(to_commit).collect();
+                let request = self.request();
+                self.effects.push_back(Effect::Commit { request, offsets, group: sent.group.clone() });
+                self.transaction = Transaction::Committing(request, sent);
+            }
+            other => self.transaction = other,
+        }
+    }
+
+    /// Counts a failure and backs off. False when there were too many in a row: then the worker ends.
+    fn pause(&mut self, now: Timestamp, fault: &Fault) -> bool {
+        self.aborts += 1;
+        tracing::warn!(%fault, aborts = self.aborts, "the transaction is aborted or unanswered");
+        if self.aborts > self.settings.aborts_max {
+            let fault = Fault::stop(format!("{} transactions in a row failed: {fault}", self.aborts))
+                .hint("see transaction.aborts.max, and the broker's log");
+            self.fail(now, fault);
+            return false;
+        }
+        self.backoff_until = now + (self.settings.abort_backoff_ms << (self.aborts - 1).min(6));
+        true
     }
 
     fn commit_done(&mut self, now: Timestamp, sent: Sent) {
@@ -239,15 +290,9 @@ impl Worker {
         }
         match cause {
             Cause::Retry(fault) => {
-                self.aborts += 1;
-                tracing::warn!(%fault, aborts = self.aborts, "the transaction is aborted");
-                if self.aborts > self.settings.aborts_max {
-                    let fault = Fault::stop(format!("{} transactions in a row were aborted: {fault}", self.aborts))
-                        .hint("see transaction.aborts.max, and the broker's log");
-                    return self.fail(now, fault);
+                if self.pause(now, &fault) {
+                    self.restart_running(now);
                 }
-                self.backoff_until = now + (self.settings.abort_backoff_ms << (self.aborts - 1).min(6));
-                self.restart_running(now);
             }
             Cause::Lost => self.start_over(),
             Cause::Fenced => {
@@ -308,6 +353,9 @@ impl Worker {
 
     /// The commit stamps tell how an unknown outcome ended.
     pub(super) fn stable(&mut self, now: Timestamp, request: Request, result: Result<Vec<Stable>, Fault>) {
+        if self.proved(request, &result) {
+            return;
+        }
         match std::mem::replace(&mut self.transaction, Transaction::Idle) {
             Transaction::Verifying(r, sent) if r == request => match result {
                 Ok(stable) => self.verify(now, sent, &stable),
@@ -340,6 +388,14 @@ impl Worker {
         } else {
             self.abort_done(now, Cause::Lost);
         }
+    }
+}
+
+fn to_commit(c: &Committed) -> CommitOffset {
+    CommitOffset {
+        partition: c.partition.clone(),
+        offset: c.offset.expect("a part names every offset"),
+        metadata: c.metadata.clone(),
     }
 }
 

@@ -59,7 +59,8 @@ pub enum Outcome {
     Committed,
     /// None of it is; try again from the last commit.
     Aborted(Fault),
-    /// The answer did not come. The producer must be replaced, then the stable offsets tell.
+    /// The answer did not come. The producer must be replaced, then the stable offsets tell; at least once the same
+    /// offsets are committed again.
     Unknown,
     /// The group has moved on. None of it is visible.
     Lost,

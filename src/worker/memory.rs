@@ -31,6 +31,7 @@ impl Worker {
                 }
             }
         }
+        due.extend(self.refreshable(now));
         for (id, slot) in due {
             if !self.persists.values().any(|p| *p == (id, slot)) {
                 let task = &mut self.tasks.get_mut(&id).expect("just seen").task;

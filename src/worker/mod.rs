@@ -13,6 +13,7 @@ mod commit;
 mod effect;
 mod event;
 mod held;
+mod idle;
 mod membership;
 mod memory;
 mod planted;
@@ -76,6 +77,7 @@ pub struct Worker {
     stopping: Option<Option<Fault>>,
     exited: bool,
     kept_forever: BTreeSet<Arc<str>>,
+    proof: idle::Proof,
     last_purge: Timestamp,
     purged: BTreeMap<TopicPartition, Offset>,
     /// Of [`Planted::EndBeforeStable`] alone.
@@ -108,6 +110,7 @@ impl Worker {
             stopping: None,
             exited: false,
             kept_forever: BTreeSet::new(),
+            proof: idle::Proof::default(),
             last_purge: 0,
             purged: BTreeMap::new(),
             early_ends: BTreeMap::new(),
@@ -164,7 +167,9 @@ impl Worker {
         if now >= self.backoff_until {
             self.backoff_until = 0;
         }
+        self.repeat_commit(now);
         self.close_suspended(now);
+        self.prove_idle(now);
         self.relieve_memory(now);
         let stalled = self.watch(now);
         let mut left = budget;
@@ -203,7 +208,7 @@ impl Worker {
         if self.exited {
             return NEVER;
         }
-        let mut at = NEVER;
+        let mut at = if matches!(self.transaction, Transaction::Repeating(_)) { self.backoff_until } else { NEVER };
         let owner = self.group.is_some() && self.giving_up.is_none() && self.stopping.is_none();
         if owner && self.transaction.accepts_work() {
             if self.something_to_commit() {
@@ -216,7 +221,7 @@ impl Worker {
                 at = at.min(running.filter_map(|h| h.task.next_punctuation()).min().unwrap_or(NEVER));
             }
         }
-        at.min(self.next_memory_wakeup()).min(self.next_suspended_close())
+        at.min(self.next_refresh()).min(self.next_memory_wakeup()).min(self.next_suspended_close())
     }
 
     /// Whether tasks may run now, as long as the disk keeps up: under an assignment, with no outcome awaited, not

@@ -168,6 +168,7 @@ impl Worker {
                 }
             }
             if plan.changelog.is_some() {
+                held.task.recall_store_time(index, settings.guarantee == Guarantee::AtLeastOnce);
                 held.task.replica.begin_restore(index, start, end, asked_at);
             }
         }
@@ -354,6 +355,8 @@ fn flaw(planted: Planted) -> Flaw {
         Planted::ExpiryUncommitted => Flaw::ExpiryUncommitted,
         Planted::SavedReadStale => Flaw::SavedReadStale,
         Planted::MarkerWithoutRecords => Flaw::MarkerWithoutRecords,
+        Planted::TimeOfRestoredRows => Flaw::TimeOfRestoredRows,
+        Planted::PositionBeforeFlush => Flaw::PositionBeforeCommit,
         _ => Flaw::None,
     }
 }

@@ -120,6 +120,7 @@ impl Client {
         let event = Event::Assigned { partitions: stable.collect(), counts: counts.collect(), group };
         self.events.push_back(event);
         self.membership = Membership::Assigned { generation };
+        self.generation = generation;
     }
 
     /// The worker gave its partitions up. Without `Revoked` or `Lost` before it there is nothing to give up.

@@ -14,8 +14,8 @@ use super::Disks;
 use crate::{
     fault::Fault,
     log::Log,
-    record::{OutRecord, Timestamp, TopicPartition},
-    worker::{Effect, Event, Guarantee},
+    record::{OutRecord, RawRecord, Timestamp, TopicPartition},
+    worker::{Effect, Event, Guarantee, Planted},
 };
 use fetch::Fetches;
 use group::Membership;
@@ -58,6 +58,8 @@ pub struct ClientConfig {
     pub transaction_timeout_ms: i64,
     /// Bytes per fetch of a partition and per piece of a restore.
     pub fetch_bytes_max: usize,
+    /// A bug to plant, for the checkers' own tests.
+    pub planted: Planted,
 }
 
 impl ClientConfig {
@@ -76,6 +78,7 @@ impl ClientConfig {
             rebalance_timeout_ms: 300_000,
             transaction_timeout_ms: 10_000,
             fetch_bytes_max: 256 << 10,
+            planted: Planted::None,
         }
     }
 }
@@ -108,6 +111,9 @@ pub struct Client {
     fetches: Fetches,
     exited: Option<Option<Fault>>,
     commits: u64,
+    /// Generation of the last assignment that the worker heard of.
+    generation: i32,
+    stale_writes: Vec<(TopicPartition, RawRecord)>,
     /// Faults to happen; none by default.
     pub trouble: Trouble,
 }
@@ -130,6 +136,8 @@ impl Client {
             fetches: Fetches::default(),
             exited: None,
             commits: 0,
+            generation: -1,
+            stale_writes: Vec::new(),
             trouble: Trouble::default(),
         }
     }
@@ -162,6 +170,11 @@ impl Client {
     /// Number of commits that the worker was told of as committed.
     pub fn commits(&self) -> u64 {
         self.commits
+    }
+
+    /// What this client appended, outside of transactions, after the group had moved on: nothing fences that.
+    pub fn stale_writes(&self) -> &[(TopicPartition, RawRecord)] {
+        &self.stale_writes
     }
 
     /// Member id in the group.
@@ -232,6 +245,12 @@ impl Client {
     /// True between giving the partitions up and the next assignment.
     pub fn is_joining(&self) -> bool {
         self.membership == Membership::Joining
+    }
+
+    /// True while a commit waits to be carried out, or records wait to be written.
+    pub fn is_committing(&self) -> bool {
+        let waits = |order: &Effect| matches!(order, Effect::Send { .. } | Effect::Commit { .. });
+        !self.buffer.is_empty() || self.orders.iter().any(waits)
     }
 
     /// Completes the pending request at `index`. False when it can't be completed yet.

@@ -4,8 +4,8 @@ use super::{Client, Did};
 use crate::{
     fault::Fault,
     log::{Committed, Identity, Log, LogError, Producer},
-    record::{OutRecord, Timestamp},
-    worker::{CommitOffset, Effect, Event, GroupMetadata, Guarantee, Outcome, Request},
+    record::{Offset, OutRecord, RawRecord, Timestamp, TopicPartition},
+    worker::{CommitOffset, Effect, Event, GroupMetadata, Guarantee, Outcome, Planted, Request},
 };
 
 /// What goes wrong with a commit.
@@ -36,6 +36,8 @@ pub struct Trouble {
     pub offsets_first: bool,
 }
 
+type Offsets = Vec<(TopicPartition, Committed)>;
+
 /// Progress of a commit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Commit {
@@ -50,6 +52,8 @@ pub(super) struct Handle {
     doomed: Option<Fault>,
     /// A request to commit that has not arrived yet.
     late: Option<Producer>,
+    /// An offset commit without a transaction that has not arrived yet.
+    late_offsets: Option<(Identity, Offsets)>,
 }
 
 fn broker(error: LogError) -> Fault {
@@ -92,12 +96,23 @@ impl Client {
             return;
         }
         if std::mem::take(&mut self.trouble.send) {
-            self.doom(Fault::rebuild("the broker refused a record"));
+            self.refuse(records, log, now);
             return;
         }
         self.buffer.extend(records);
         if !self.trouble.lazy {
             self.flush(log, now, usize::MAX);
+        }
+    }
+
+    /// The broker refuses the first record. Without a transaction the others are written all the same.
+    fn refuse(&mut self, records: Vec<OutRecord>, log: &mut Log, now: Timestamp) {
+        if !self.exactly_once() {
+            self.buffer.extend(records.into_iter().skip(1));
+            self.flush(log, now, usize::MAX);
+        }
+        if self.config.planted != Planted::RefusalIgnored {
+            self.doom(Fault::rebuild("the broker refused a record"));
         }
     }
 
@@ -115,7 +130,7 @@ impl Client {
         for _ in 0..count {
             let Some(record) = self.buffer.pop_front() else { break };
             let result = match self.producer.current {
-                _ if !self.exactly_once() => log.append(record),
+                _ if !self.exactly_once() => self.append(record, log),
                 Some(producer) => {
                     let again = record.clone();
                     let result = log.produce(producer, record, now);
@@ -138,6 +153,33 @@ impl Client {
         true
     }
 
+    /// Writes a record outside of any transaction, whoever owns the partitions by then.
+    fn append(&mut self, record: OutRecord, log: &mut Log) -> Result<Offset, LogError> {
+        if log.generation(&self.config.group) == self.generation {
+            return log.append(record);
+        }
+        let offset = log.append(record.clone())?;
+        let OutRecord { topic, partition, key, value, timestamp, headers, .. } = record;
+        let written = RawRecord { offset, timestamp, key, value, headers };
+        self.stale_writes.push((TopicPartition::new(topic, partition), written));
+        Ok(offset)
+    }
+
+    /// Writes some of the buffered records, each partition's in order and each partition as far as `choose` (a number
+    /// below its argument) says: the client is dead, and its requests are on their way to different brokers.
+    pub fn scatter(&mut self, log: &mut Log, now: Timestamp, mut choose: impl FnMut(usize) -> usize) {
+        while !self.buffer.is_empty() {
+            let chosen = self.buffer[choose(self.buffer.len())].clone();
+            let (of_chosen, others) = std::mem::take(&mut self.buffer)
+                .into_iter()
+                .partition(|r| r.topic == chosen.topic && r.partition == chosen.partition);
+            self.buffer = of_chosen;
+            let arrive = choose(self.buffer.len() + 1);
+            self.flush(log, now, arrive);
+            self.buffer = others;
+        }
+    }
+
     /// Number of records that are not in the log yet.
     pub fn buffered(&self) -> usize {
         self.buffer.len()
@@ -157,7 +199,9 @@ impl Client {
             let outcome = if lost_producer { Outcome::Fenced } else { Outcome::Aborted(fault.clone()) };
             return self.end_commit(request, outcome);
         }
-        let offsets_next = !stage.offsets && (stage.flushed || self.trouble.offsets_first && self.exactly_once());
+        let unacknowledged = self.exactly_once() && self.trouble.offsets_first
+            || !self.exactly_once() && self.config.planted == Planted::OffsetsBeforeFlush;
+        let offsets_next = !stage.offsets && (stage.flushed || unacknowledged);
         if offsets_next {
             let identity = Identity { generation: group.generation, member: group.member.clone() };
             let list = offsets
@@ -167,7 +211,10 @@ impl Client {
             let result = match self.producer.current {
                 // As librdkafka does: nothing is sent, and nothing is checked, for an empty list.
                 _ if list.is_empty() => Ok(()),
-                _ if !self.exactly_once() => log.commit_offsets(&self.config.group, &identity, list),
+                _ if !self.exactly_once() => match self.commit_plainly(log, identity, list) {
+                    Ok(result) => result,
+                    Err(outcome) => return self.end_commit(request, outcome),
+                },
                 Some(producer) => log.send_offsets(producer, &self.config.group, &identity, list, now),
                 None => Err(LogError::Fenced),
             };
@@ -197,11 +244,38 @@ impl Client {
         Did::Part
     }
 
-    fn decide(&mut self, log: &mut Log, now: Timestamp) -> Outcome {
+    /// Commits offsets without a transaction. The outer error says that they were refused, or that no answer came,
+    /// whatever became of the request.
+    fn commit_plainly(
+        &mut self,
+        log: &mut Log,
+        identity: Identity,
+        offsets: Offsets,
+    ) -> Result<Result<(), LogError>, Outcome> {
+        // Requests of one client arrive in order: one that has not when the next is sent never does.
+        self.producer.late_offsets = None;
         let trouble = self.trouble.commit.take();
+        match trouble {
+            None | Some(CommitTrouble::UnknownDone) => {
+                let result = log.commit_offsets(&self.config.group, &identity, offsets);
+                if trouble.is_none() {
+                    return Ok(result);
+                }
+            }
+            Some(CommitTrouble::UnknownLate) => self.producer.late_offsets = Some((identity, offsets)),
+            Some(CommitTrouble::UnknownNot) => {}
+            Some(CommitTrouble::Refused) => {
+                return Err(Outcome::Aborted(Fault::rebuild("the broker refused the offsets")));
+            }
+        }
+        Err(Outcome::Unknown)
+    }
+
+    fn decide(&mut self, log: &mut Log, now: Timestamp) -> Outcome {
         if !self.exactly_once() {
             return Outcome::Committed;
         }
+        let trouble = self.trouble.commit.take();
         let Some(producer) = self.producer.current else { return Outcome::Fenced };
         match trouble {
             Some(CommitTrouble::Refused) => return Outcome::Aborted(Fault::rebuild("the broker refused the commit")),
@@ -265,11 +339,14 @@ impl Client {
 
     /// Lets a commit request arrive that was thought lost. True when it was one and the log took it.
     pub fn arrive(&mut self, log: &mut Log, now: Timestamp) -> bool {
+        if let Some((identity, offsets)) = self.producer.late_offsets.take() {
+            return log.commit_offsets(&self.config.group, &identity, offsets).is_ok();
+        }
         self.producer.late.take().is_some_and(|producer| log.end_transaction(producer, true, now).is_ok())
     }
 
     /// True while a commit request is on its way that was thought lost.
     pub fn has_late(&self) -> bool {
-        self.producer.late.is_some()
+        self.producer.late.is_some() || self.producer.late_offsets.is_some()
     }
 }
