@@ -13,7 +13,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 say() { printf 'tools: %s\n' "$*"; }
 
 # Debian packages: libclang reads RocksDB's headers, OpenSSL and zlib go into librdkafka, the JDK and Maven run the
-# real Kafka broker and Kafka Streams of the tests.
+# real Kafka broker and Kafka Streams of the tests, and openssl makes their certificates.
 missing=()
 if have dpkg; then
   for package in libclang-dev libssl-dev zlib1g-dev pkg-config; do
@@ -22,7 +22,8 @@ if have dpkg; then
 fi
 have g++ || missing+=(g++)
 have make || missing+=(make)
-have javac || missing+=(default-jdk-headless)
+# Debian packages: libclang reads RocksDB's headers, OpenSSL and zlib go into librdkafka, the JDK and Maven run the
+# real Kafka broker and Kafka Streams of the tests, and openssl makes their certificates.
 have mvn || missing+=(maven)
 
 updated=

@@ -58,6 +58,7 @@ fn on_kafka(config: &Config, topology: Arc<Topology>, command: &args::Run, stop:
     #[cfg(feature = "http")]
     serve(config, &board, &topology)?;
     watch(board.clone(), stop.clone(), config.int("shutdown.timeout.ms")).map_err(failed)?;
+    let calls = board.clone();
     let (settings, accept_reset) = (config.clone(), command.accept_reset);
     let run = kafka::Run {
         topology,
@@ -67,6 +68,7 @@ fn on_kafka(config: &Config, topology: Arc<Topology>, command: &args::Run, stop:
         state,
         stop: stop.flag(),
         publish: Arc::new(move |thread, snapshot| board.publish(thread, snapshot)),
+        calls: Arc::new(move |thread, call| calls.enter(thread, call)),
     };
     kafka::run(config, run).map_err(failed)?;
     let why = if stop.asked() { "stopped as asked" } else { "all input that was there at the start is processed" };

@@ -20,6 +20,9 @@ pub fn text(board: &Board, now: Timestamp) -> prometheus::Result<String> {
     for v in &vitals {
         let thread = v.thread.to_string();
         page.add("millstream_thread_silent_seconds", &[&thread], v.age_ms as f64 / 1e3);
+        if let Some((call, for_ms)) = v.call {
+            page.add("millstream_thread_call_seconds", &[&thread, call], for_ms as f64 / 1e3);
+        }
         of_thread(&mut page, &thread, &v.snapshot, now);
         for (sub, counters) in &v.snapshot.counters {
             of_sub_topology(&mut page, &[&thread, &sub.to_string()], counters);

@@ -102,6 +102,12 @@ pub const FAMILIES: &[Family] = &[
     ),
     f("millstream_thread_state", Gauge, &["thread", "state"], "1 for the state that a stream thread is in, else 0."),
     f("millstream_thread_silent_seconds", Gauge, THREAD, "Time since a stream thread's last sign of life."),
+    f(
+        "millstream_thread_call_seconds",
+        Gauge,
+        &["thread", "call"],
+        "How long a stream thread has been in its present call of the Kafka client; absent outside of calls.",
+    ),
     f("millstream_transactions_total", Counter, &["thread", "outcome"], "Transactions by how they ended."),
     f("millstream_last_commit_timestamp_seconds", Gauge, THREAD, "When the last commit ended; 0 before it."),
     f("millstream_commit_overdue", Gauge, THREAD, "1 while work waits and commit.interval.ms is over, else 0."),

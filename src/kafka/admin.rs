@@ -1,7 +1,9 @@
-//! Topics and the group before the first thread joins, and chores on topics while they run.
+//! Topics before the first thread joins, and chores on topics while they run.
 
 use super::{
     clients::{Clients, Quiet},
+    config_check,
+    consumer::is_denied,
     raw_admin,
 };
 use crate::{
@@ -11,17 +13,16 @@ use crate::{
 };
 use rdkafka::{
     Offset as RdOffset, TopicPartitionList,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
     error::{KafkaError, RDKafkaErrorCode},
+    groups::GroupList,
+    metadata::{Metadata, MetadataTopic},
 };
 use std::{
     collections::BTreeMap,
     future::Future,
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, Wake, Waker},
     thread::{self, Thread},
     time::{Duration, Instant},
@@ -49,15 +50,44 @@ impl Admin {
 
     /// Partition counts of all topics that this application may see.
     pub fn counts(&self) -> Result<Counts> {
-        let metadata = self.client.inner().fetch_metadata(None, TIMEOUT).map_err(|e| {
-            Fault::stop(format!("no broker answers: {e}"))
-                .at(format!("bootstrap.servers={}", self.brokers))
-                .hint("check that Kafka runs, that the address is right, and security.protocol")
-        })?;
+        let metadata = self.metadata(None)?;
         let count = |t: &rdkafka::metadata::MetadataTopic| {
             (Arc::from(t.name()), i32::try_from(t.partitions().len()).unwrap_or(i32::MAX))
         };
         Ok(metadata.topics().iter().filter(|t| t.error().is_none()).map(count).collect())
+    }
+
+    /// Asks for a little while, as a broker may be starting; a refused log-in does not get better.
+    fn metadata(&self, topic: Option<&str>) -> Result<Metadata> {
+        let start = Instant::now();
+        let mut heard = None;
+        loop {
+            let error = match self.client.inner().fetch_metadata(topic, Duration::from_secs(2)) {
+                Ok(metadata) => return Ok(metadata),
+                Err(error) => error,
+            };
+            // A call that times out does not say why.
+            heard = raw_admin::complaint(self.client.inner().native_ptr()).or(heard);
+            let refused = heard.as_deref().is_some_and(is_refusal);
+            if refused || start.elapsed() > TIMEOUT {
+                return Err(no_broker(&error, heard.as_deref()).at(format!("bootstrap.servers={}", self.brokers)));
+            }
+        }
+    }
+
+    /// The error for topics that can't be seen: they don't exist, or this application may not see them.
+    pub fn missing(&self, missing: &[&str]) -> Fault {
+        let denied = |topic: &&str| {
+            let metadata = self.client.inner().fetch_metadata(Some(topic), TIMEOUT).ok();
+            let error = metadata.as_ref().and_then(|m| m.topics().first()).and_then(MetadataTopic::error);
+            error.is_some_and(|e| RDKafkaErrorCode::from(e) == RDKafkaErrorCode::TopicAuthorizationFailed)
+        };
+        let denied: Vec<&str> = missing.iter().filter(|t| denied(t)).copied().collect();
+        if denied.is_empty() {
+            return missing_topics(missing);
+        }
+        Fault::stop(format!("this application may not see topics: {}", denied.join(", ")))
+            .hint("grant DESCRIBE, and READ or WRITE, on them to its user; it may also be that they do not exist")
     }
 
     /// The id of the cluster, or an empty text when it has none.
@@ -89,7 +119,8 @@ impl Admin {
         replicas: i32,
         counts: &Counts,
     ) -> Result<()> {
-        for topic in topics {
+        let there: Vec<&InternalTopic> = topics.iter().filter(|t| counts.contains_key(&t.name)).collect();
+        for topic in &there {
             if let Some(count) = counts.get(&topic.name)
                 && *count != topic.partitions
             {
@@ -100,6 +131,7 @@ impl Admin {
                 .hint("an input's partition count or the topology has changed: use a new application.id, or reset this one"));
             }
         }
+        self.check_configs(&there, over)?;
         let new = topics.iter().filter(|t| !counts.contains_key(&t.name)).map(|t| {
             let mut new = NewTopic::new(&t.name, t.partitions, TopicReplication::Fixed(replicas));
             for (name, value) in t.config.iter().filter(|(n, _)| !over.contains_key(*n)).chain(over) {
@@ -108,6 +140,28 @@ impl Admin {
             new
         });
         self.create(new)
+    }
+
+    /// Topics of its own that are there already: a setting that loses data is an error, another one a warning.
+    fn check_configs(&self, topics: &[&InternalTopic], over: &BTreeMap<String, String>) -> Result<()> {
+        if topics.is_empty() {
+            return Ok(());
+        }
+        let asked: Vec<ResourceSpecifier<'_>> = topics.iter().map(|t| ResourceSpecifier::Topic(&t.name)).collect();
+        let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+        let answer = wait(self.client.describe_configs(&asked, &options)).unwrap_or_else(|error| {
+            tracing::debug!(%error, "the settings of internal topics can't be read");
+            Vec::new()
+        });
+        for (topic, answer) in topics.iter().zip(answer) {
+            // Without DESCRIBE_CONFIGS nothing is known, and nothing depends on it.
+            let Ok(found) = answer else { continue };
+            let found = |name: &str| found.get(name).and_then(|e| e.value.clone());
+            for warning in config_check::check(topic, over, found)? {
+                tracing::warn!("{warning}");
+            }
+        }
+        Ok(())
     }
 
     fn create<'a>(&self, topics: impl Iterator<Item = NewTopic<'a>>) -> Result<()> {
@@ -123,9 +177,13 @@ impl Admin {
                 Ok(name) => tracing::info!(topic = name, "topic created"),
                 // Another replica was faster.
                 Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((name, code)) if is_denied(code) => {
+                    return Err(Fault::stop(format!("topic `{name}` can't be created: {code}"))
+                        .hint("grant CREATE to this application's user, or create the topic by hand"));
+                }
                 Err((name, code)) => {
                     return Err(Fault::stop(format!("topic `{name}` can't be created: {code}"))
-                        .hint("grant CREATE to this application, or create the topic by hand"));
+                        .hint("check replication.factor and the topic. settings, or create the topic by hand"));
                 }
             }
         }
@@ -142,52 +200,15 @@ impl Admin {
                 return Ok(counts);
             }
             if start.elapsed() > TIMEOUT {
-                return Err(missing_topics(&missing));
+                return Err(self.missing(&missing));
             }
             thread::sleep(Duration::from_millis(100));
         }
     }
 
-    /// Waits until no member of another program is in the group. Kafka Streams' members speak the protocol `stream`.
-    pub fn await_group(&self, group: &str, limit_ms: i64, stop: &AtomicBool) -> Result<()> {
-        let start = Instant::now();
-        let mut said = false;
-        loop {
-            let foreign = self.foreign_members(group);
-            if foreign.is_empty() || stop.load(Ordering::Relaxed) {
-                return Ok(());
-            }
-            if !said {
-                tracing::warn!(
-                    group,
-                    members = foreign.join(", "),
-                    "members of another program are in the group; waiting until they are gone"
-                );
-                said = true;
-            }
-            if i64::try_from(start.elapsed().as_millis()).unwrap_or(i64::MAX) > limit_ms {
-                return Err(Fault::stop(format!("members of another program are still in group `{group}`"))
-                    .at(foreign.join(", "))
-                    .hint("stop them, or raise group.join.timeout.ms"));
-            }
-            thread::sleep(Duration::from_secs(1));
-        }
-    }
-
-    fn foreign_members(&self, group: &str) -> Vec<String> {
-        let list = match self.client.inner().fetch_group_list(Some(group), TIMEOUT) {
-            Ok(list) => list,
-            Err(error) => {
-                tracing::debug!(%error, group, "the group can't be listed");
-                return Vec::new();
-            }
-        };
-        list.groups()
-            .iter()
-            .filter(|g| g.name() == group && g.protocol() == "stream")
-            .flat_map(rdkafka::groups::GroupInfo::members)
-            .map(|m| format!("{} at {}", m.client_id(), m.client_host()))
-            .collect()
+    /// Asks for the members of a group.
+    pub fn describe(&self, group: &str, timeout: Duration) -> Result<GroupList, KafkaError> {
+        self.client.inner().fetch_group_list(Some(group), timeout)
     }
 
     /// Deletes the records of a partition below an offset.
@@ -210,9 +231,28 @@ impl Admin {
 }
 
 /// The error for input that is not there.
-pub(super) fn missing_topics(missing: &[&str]) -> Fault {
+fn missing_topics(missing: &[&str]) -> Fault {
     Fault::stop(format!("topics do not exist: {}", missing.join(", ")))
-        .hint("create them, or start with --create-topics; without DESCRIBE rights they can't be seen either")
+        .hint("create them, or start with --create-topics")
+}
+
+/// True for what a client says when trying again changes nothing.
+fn is_refusal(heard: &str) -> bool {
+    ["uthentication", "SSL handshake failed", "certificate"].iter().any(|word| heard.contains(word))
+}
+
+/// The error for brokers that don't answer, with what the client said of them.
+fn no_broker(error: &KafkaError, heard: Option<&str>) -> Fault {
+    match heard {
+        Some(heard) if heard.contains("uthentication") => {
+            Fault::stop(format!("the broker refuses the log-in: {heard}"))
+                .hint("check sasl.mechanism, sasl.username and sasl.password")
+        }
+        Some(heard) if is_refusal(heard) => Fault::stop(format!("TLS with the broker fails: {heard}"))
+            .hint("check ssl.ca.location, and the host names of bootstrap.servers"),
+        heard => Fault::stop(format!("no broker answers: {}", heard.unwrap_or(&error.to_string())))
+            .hint("check that Kafka runs, that the address is right, and security.protocol"),
+    }
 }
 
 struct Unpark(Thread);

@@ -5,6 +5,7 @@ use crate::{
     fault::{Fault, Result},
 };
 use rdkafka::{ClientConfig, ClientContext, config::RDKafkaLogLevel, error::KafkaError};
+use std::time::Duration;
 
 /// The least librdkafka must say to be heard; passes its log on.
 #[derive(Debug, Clone, Default)]
@@ -52,11 +53,19 @@ impl Clients {
 
     /// `client.id`: sorts by process and thread, so that the range assignor's choice is predictable.
     fn name(&self, role: &str) -> String {
-        let process = self
-            .config
-            .text("client.id")
-            .map_or_else(|| format!("{}-{}", self.application_id, self.process_id), str::to_owned);
-        format!("{process}-{role}")
+        format!("{}{role}", self.prefix())
+    }
+
+    /// What the client ids of this process begin with.
+    pub fn prefix(&self) -> String {
+        let own = || format!("{}-{}", self.application_id, self.process_id);
+        format!("{}-", self.config.text("client.id").map_or_else(own, str::to_owned))
+    }
+
+    /// How long the group keeps a member whose farewell was lost; `None` where members don't leave at all.
+    pub fn farewell(&self) -> Option<Duration> {
+        let session = u64::try_from(self.config.int("session.timeout.ms")).unwrap_or(0);
+        self.config.text("group.instance.id").is_none().then(|| Duration::from_millis(session + 1_000))
     }
 
     fn base(&self, kind: Client, role: &str, defaults: &[(&str, &str)], forced: &[(&str, &str)]) -> ClientConfig {
@@ -115,13 +124,13 @@ impl Clients {
         client
     }
 
-    /// A reader outside the group, read_committed: changelogs.
+    /// A reader outside the group, read_committed: changelogs, and where committed input ends.
     pub fn reader(&self, role: &str) -> ClientConfig {
         let forced = [
             ("group.id", self.application_id.as_str()),
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
-            ("enable.partition.eof", "false"),
+            ("enable.partition.eof", "true"),
             ("isolation.level", "read_committed"),
             ("auto.offset.reset", "error"),
         ];

@@ -54,6 +54,8 @@ pub(super) struct Helpers {
     log: Option<Sender<Effect>>,
     chores: Option<Sender<Effect>>,
     threads: Vec<JoinHandle<()>>,
+    /// Tells the reader of changelogs that nobody waits for it any more.
+    ending: Arc<AtomicBool>,
     /// Tasks whose directories this stream thread asked for and has not given back.
     asked: BTreeSet<TaskId>,
 }
@@ -71,12 +73,14 @@ impl Helpers {
             log: Some(log),
             chores: Some(chores),
             threads: Vec::new(),
+            ending: Arc::default(),
             asked: BTreeSet::new(),
         };
         let to = answers.clone();
         helpers.spawn(format!("disk-{thread}"), move || persist_all(&disk_jobs, &to))?;
-        let (to, clients) = (answers.clone(), shared.clients.clone());
-        helpers.spawn(format!("restore-{thread}"), move || restore_all(&log_jobs, &to, clients, thread))?;
+        let (to, clients, ending) = (answers.clone(), shared.clients.clone(), Arc::clone(&helpers.ending));
+        let restore = move || restore_all(&log_jobs, &to, Restorer::new(clients, thread, ending));
+        helpers.spawn(format!("restore-{thread}"), restore)?;
         let shared = Arc::clone(shared);
         helpers.spawn(format!("chores-{thread}"), move || do_chores(&chore_jobs, &shared))?;
         Ok(helpers)
@@ -143,6 +147,7 @@ impl Helpers {
 
 impl Drop for Helpers {
     fn drop(&mut self) {
+        self.ending.store(true, Ordering::Relaxed);
         // Without a sender a helper's list ends, and with it the helper.
         (self.disk, self.log, self.chores) = (None, None, None);
         for thread in self.threads.drain(..) {
@@ -174,8 +179,7 @@ fn persist_all(jobs: &Receiver<Effect>, answers: &Answers) {
     }
 }
 
-fn restore_all(jobs: &Receiver<Effect>, answers: &Answers, clients: Clients, thread: usize) {
-    let mut restorer = Restorer::new(clients, thread);
+fn restore_all(jobs: &Receiver<Effect>, answers: &Answers, mut restorer: Restorer) {
     for job in jobs {
         match job {
             Effect::LogRanges { request, partitions } => {

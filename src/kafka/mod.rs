@@ -3,8 +3,12 @@
 #![expect(unsafe_code, reason = "the C library's transaction, queue and admin calls")]
 
 mod admin;
+mod calls;
 mod clients;
+mod config_check;
 mod consumer;
+mod fence;
+mod group;
 mod helpers;
 mod process;
 mod producer;
@@ -14,6 +18,7 @@ mod restore;
 mod stores;
 mod thread;
 
+pub use calls::TellCall;
 pub use process::StateHome;
 #[cfg(feature = "rocksdb")]
 pub use stores::RocksState;
@@ -24,7 +29,7 @@ use crate::{
     fault::{Fault, Result},
     record::{Offset, Timestamp, TopicPartition},
     topology::{Resolved, Topology},
-    worker::{Settings, Snapshot},
+    worker::{Guarantee, Settings, Snapshot},
 };
 use admin::{Admin, Counts};
 use clients::{Clients, Quiet};
@@ -61,6 +66,8 @@ pub struct Run {
     pub stop: Arc<AtomicBool>,
     /// Takes figures of a thread twice a second; also a sign that it lives.
     pub publish: Arc<dyn Fn(usize, Snapshot) + Send + Sync>,
+    /// Told when a thread enters a call of the Kafka client, and when it is back.
+    pub calls: Arc<TellCall>,
 }
 
 fn wall_clock() -> Timestamp {
@@ -87,7 +94,10 @@ pub fn run(config: &Config, run: Run) -> Result<()> {
     tracing::info!(application = application_id, brokers = clients.brokers(), "asking the brokers for topics");
     let admin = Admin::connect(&clients)?;
     let resolved = Arc::new(prepare(config, &run, &admin, application_id)?);
-    admin.await_group(application_id, config.int("group.join.timeout.ms"), &run.stop)?;
+    group::await_foreign(&admin, application_id, config.int("group.join.timeout.ms"), &run.stop)?;
+    let count = config.size("num.stream.threads").max(1);
+    let exactly_once = (run.settings)(count).guarantee == Guarantee::ExactlyOnceV2;
+    fence::former_threads(&home, &clients, count, exactly_once)?;
     let internal: Vec<Arc<str>> = resolved.internal.iter().map(|t| Arc::clone(&t.name)).collect();
     let ends = if run.until_end { Some(Arc::new(input_ends(&clients, &run.topology, &resolved)?)) } else { None };
     let shared = Arc::new(Shared {
@@ -98,7 +108,6 @@ pub fn run(config: &Config, run: Run) -> Result<()> {
         clients,
         purge_warned: AtomicBool::new(false),
     });
-    let count = config.size("num.stream.threads").max(1);
     let own_topics = resolved.internal.iter().any(|t| t.repartition);
     let stop = Arc::new(AtomicBool::new(false));
     let mut threads: Vec<(JoinHandle<Result<()>>, Arc<AtomicBool>)> = Vec::new();
@@ -120,6 +129,7 @@ pub fn run(config: &Config, run: Run) -> Result<()> {
             ends: ends.clone(),
             done: Arc::clone(&done),
             publish: Arc::clone(&run.publish),
+            calls: Arc::clone(&run.calls),
         };
         let handle = std::thread::Builder::new()
             .name(format!("stream-{number}"))
@@ -132,6 +142,9 @@ pub fn run(config: &Config, run: Run) -> Result<()> {
     for (handle, _) in threads {
         let ended = handle.join().unwrap_or_else(|_| Err(Fault::stop("a stream thread panicked")));
         result = result.and(ended);
+    }
+    if let Some(limit) = shared.clients.farewell() {
+        group::await_left(&shared.admin, application_id, &shared.clients.prefix(), limit);
     }
     drop(home);
     result
@@ -163,7 +176,7 @@ fn prepare(config: &Config, run: &Run, admin: &Admin, application_id: &str) -> R
     if !missing.is_empty() {
         if !run.create_topics {
             let names: Vec<&str> = missing.iter().map(|t| &**t).collect();
-            return Err(admin::missing_topics(&names).at(format!("application `{application_id}`")));
+            return Err(admin.missing(&names).at(format!("application `{application_id}`")));
         }
         admin.create_plain(&missing)?;
         counts = admin.await_topics(&external)?;
@@ -179,7 +192,8 @@ fn prepare(config: &Config, run: &Run, admin: &Admin, application_id: &str) -> R
     Ok(resolved)
 }
 
-/// Where each partition of the input ends now.
+/// Where each partition of the input ends now for a reader of committed records: what lies behind the start of an open
+/// transaction is not there yet, and may never be.
 fn input_ends(clients: &Clients, topology: &Topology, resolved: &Resolved) -> Result<Vec<(TopicPartition, Offset)>> {
     let partitions: Vec<TopicPartition> = topology
         .external_sources()
@@ -189,7 +203,7 @@ fn input_ends(clients: &Clients, topology: &Topology, resolved: &Resolved) -> Re
         })
         .collect();
     let client: BaseConsumer<Quiet> = clients
-        .ends("until-end")
+        .reader("until-end")
         .create_with_context(Quiet)
         .map_err(|e| Fault::stop(format!("the reader of input ends can't work: {e}")))?;
     Ok(restore::listed(&client, &partitions, rdkafka::Offset::End)?.into_iter().collect())

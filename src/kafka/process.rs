@@ -14,6 +14,8 @@ use std::{
 /// Kafka Streams' name of the file that holds the process id.
 const METADATA: &str = "kafka-streams-process-metadata";
 const LOCK: &str = ".lock";
+/// Holds how many stream threads may have left a transaction open.
+const THREADS: &str = "millstream-threads";
 
 /// The state directory of one application, locked as long as this lives.
 pub struct StateHome {
@@ -59,6 +61,29 @@ impl StateHome {
     }
 }
 
+impl StateHome {
+    /// How many stream threads of former runs may have left a transaction open; 0 where nothing is known.
+    pub fn threads(&self) -> usize {
+        fs::read_to_string(self.path.join(THREADS)).ok().and_then(|t| t.trim().parse().ok()).unwrap_or(0)
+    }
+
+    /// Remembers it.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn keep_threads(&self, count: usize) -> Result<()> {
+        let path = self.path.join(THREADS);
+        replace(&path, &count.to_string()).map_err(|e| io(&path, &e))
+    }
+}
+
+/// Puts a text in the place of a file in one step.
+fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    let fresh = path.with_extension("new");
+    File::create(&fresh).and_then(|mut f| f.write_all(text.as_bytes()).and_then(|()| f.sync_all()))?;
+    fs::rename(&fresh, path)
+}
+
 fn io(path: &Path, error: &std::io::Error) -> Fault {
     Fault::stop(format!("the state directory can't be used: {error}"))
         .at(path.display().to_string())
@@ -76,9 +101,7 @@ fn kept_or_drawn(path: &Path) -> Result<String> {
     }
     let id = draw_id().map_err(|e| io(path, &e))?;
     let text = serde_json::json!({ "processId": id, "version": 1 }).to_string();
-    let fresh = path.with_extension("new");
-    let written = File::create(&fresh).and_then(|mut f| f.write_all(text.as_bytes()).and_then(|()| f.sync_all()));
-    written.and_then(|()| fs::rename(&fresh, path)).map_err(|e| io(path, &e))?;
+    replace(path, &text).map_err(|e| io(path, &e))?;
     Ok(id)
 }
 
@@ -113,5 +136,15 @@ mod tests {
         assert_eq!(StateHome::take(dir.path(), "app", None).unwrap().process_id, id);
         assert_eq!(StateHome::take(dir.path(), "app", Some("pod-0")).unwrap().process_id, "pod-0");
         assert_ne!(StateHome::take(dir.path(), "other", None).unwrap().process_id, id);
+    }
+
+    #[test]
+    fn the_greatest_thread_count_lasts() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = StateHome::take(dir.path(), "app", None).unwrap();
+        assert_eq!(home.threads(), 0);
+        home.keep_threads(4).unwrap();
+        drop(home);
+        assert_eq!(StateHome::take(dir.path(), "app", None).unwrap().threads(), 4);
     }
 }

@@ -1,7 +1,9 @@
 //! The producer of one stream thread: its transactions and how they end.
 
 use super::{
+    calls::Calls,
     clients::{Clients, client_error, log},
+    consumer::is_denied,
     raw::{self, RawError, TopicHandle},
 };
 use crate::{
@@ -57,11 +59,12 @@ impl ProducerContext for Deliveries {
             if matches!(code, Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight)) {
                 return;
             }
-            let fault = Fault::rebuild(format!("a record was not written: {error}")).at(format!(
-                "{}-{}",
-                message.topic(),
-                message.partition()
-            ));
+            let place = format!("{}-{}", message.topic(), message.partition());
+            let fault = match code {
+                Some(code) if is_denied(code) => not_allowed(code),
+                _ => Fault::rebuild(format!("a record was not written: {error}")),
+            };
+            let fault = fault.at(place);
             self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(fault);
         }
     }
@@ -76,14 +79,16 @@ pub(super) struct Producer {
     broken: bool,
     fenced_at: Option<Instant>,
     topics: BTreeMap<Arc<str>, TopicHandle>,
+    calls: Calls,
     client: Option<BaseProducer<Deliveries>>,
 }
 
 impl Producer {
     /// A producer that is not connected yet; [`Producer::replace`] makes it ready.
-    pub fn new(clients: Clients, thread: usize, exactly_once: bool) -> Self {
+    pub fn new(clients: Clients, thread: usize, exactly_once: bool, calls: Calls) -> Self {
         Self {
             clients,
+            calls,
             thread,
             exactly_once,
             open: false,
@@ -106,6 +111,7 @@ impl Producer {
             .create_with_context(Deliveries::default())
             .map_err(|e| Fault::stop(format!("the producer can't work: {e}")).hint("check the producer. settings"))?;
         if self.exactly_once {
+            let _in = self.calls.enter("init_transactions");
             let start = Instant::now();
             while let Err(error) = raw::init(client.client().native_ptr(), 5_000) {
                 let again = error.retriable && !error.fatal && start.elapsed() < INIT_PATIENCE;
@@ -134,6 +140,7 @@ impl Producer {
     }
 
     fn drop_client(&mut self) {
+        let _in = self.calls.enter("close producer");
         self.topics.clear();
         self.client = None;
         self.open = false;
@@ -159,6 +166,7 @@ impl Producer {
     /// Puts records into the client's queue; waits while it is full.
     pub fn send(&mut self, records: &[OutRecord]) -> Result<()> {
         let Some(rk) = self.rk() else { return Err(Fault::rebuild("there is no producer")) };
+        let _in = self.calls.enter("produce");
         for record in records {
             if !self.topics.contains_key(&record.topic) {
                 let handle = TopicHandle::new(rk, &record.topic)
@@ -173,8 +181,11 @@ impl Producer {
                     continue;
                 }
                 self.note(&error);
-                return Err(Fault::rebuild(format!("a record can't be sent: {error}"))
-                    .at(format!("{}-{}", record.topic, record.partition)));
+                let fault = match error.code {
+                    code if is_denied(code) => not_allowed(code),
+                    _ => Fault::rebuild(format!("a record can't be sent: {error}")),
+                };
+                return Err(fault.at(format!("{}-{}", record.topic, record.partition)));
             }
         }
         self.poll(Duration::ZERO);
@@ -199,6 +210,7 @@ impl Producer {
         let list = offset_list(offsets);
         let start = Instant::now();
         if !offsets.is_empty() {
+            let _in = self.calls.enter("send_offsets_to_transaction");
             // Librdkafka ignores this timeout while the group's coordinator is away; the watchdog sees that.
             while let Err(error) = raw::send_offsets(rk, &list, &self.clients.application_id, group, 10_000) {
                 if let Some(outcome) = self.judge(&error, start, false) {
@@ -208,6 +220,7 @@ impl Producer {
             timings.commit(Stage::Offsets, micros(start));
         }
         let ending = Instant::now();
+        let _in = self.calls.enter("commit_transaction");
         while let Err(error) = raw::commit(rk, SLICE_MS) {
             if let Some(outcome) = self.judge(&error, start, true) {
                 return outcome;
@@ -242,6 +255,7 @@ impl Producer {
         }
         if error.abortable {
             return Some(match error.code {
+                code if is_denied(code) => Outcome::Aborted(not_allowed(code)),
                 E::IllegalGeneration | E::UnknownMemberId | E::FencedInstanceId => Outcome::Lost,
                 _ => Outcome::Aborted(Fault::retry(format!("the transaction failed: {error}"))),
             });
@@ -260,6 +274,7 @@ impl Producer {
         }
         self.open = false;
         let Some(rk) = self.rk().filter(|_| !self.broken) else { return Err(unusable()) };
+        let _in = self.calls.enter("abort_transaction");
         let start = Instant::now();
         while let Err(error) = raw::abort(rk, ABORT_SLICE_MS) {
             // Purged messages are failed deliveries, and the abort waits until they are polled.
@@ -277,6 +292,7 @@ impl Producer {
     /// At least once: all that was sent is delivered, or a failure.
     pub fn flush(&mut self) -> Result<()> {
         let Some(rk) = self.rk() else { return Err(Fault::retry("there is no producer")) };
+        let _in = self.calls.enter("flush");
         let start = Instant::now();
         while !raw::flush(rk, SLICE_MS) {
             self.poll(Duration::ZERO);
@@ -311,6 +327,19 @@ impl Drop for Producer {
 
 fn micros(since: Instant) -> i64 {
     i64::try_from(since.elapsed().as_micros()).unwrap_or(i64::MAX)
+}
+
+/// A right that is missing: another try changes nothing.
+fn not_allowed(code: RDKafkaErrorCode) -> Fault {
+    Fault::stop(format!("the broker does not let this application write: {code}")).hint(match code {
+        RDKafkaErrorCode::GroupAuthorizationFailed => {
+            "grant READ on the group, whose name is the application.id, to its user"
+        }
+        RDKafkaErrorCode::TransactionalIdAuthorizationFailed => {
+            "grant WRITE and DESCRIBE on transactional ids that start with the application.id to its user"
+        }
+        _ => "grant WRITE and DESCRIBE on its output and internal topics to this application's user",
+    })
 }
 
 fn unusable() -> Fault {

@@ -1,4 +1,4 @@
-//! Two requests of the admin API that rdkafka does not offer.
+//! What rdkafka's admin client does not offer: two requests, and the errors of its connections.
 
 use super::raw::{RawError, c, checked, nothing, text};
 use rdkafka::{error::RDKafkaErrorCode, types::RDKafkaRespErr};
@@ -37,6 +37,29 @@ fn ask<T>(
         sys::rd_kafka_queue_destroy(queue);
         result
     }
+}
+
+/// The last error that the client has met since the former call, other than that no broker is left. It carries what
+/// TLS and the log-in said. For clients whose events nobody else takes.
+pub(super) fn complaint(rk: *mut sys::rd_kafka_t) -> Option<String> {
+    let mut last = None;
+    // SAFETY: `rk` is a live client; queue reference and events are ours and destroyed after their last use.
+    unsafe {
+        let queue = sys::rd_kafka_queue_get_main(rk);
+        loop {
+            let event = sys::rd_kafka_queue_poll(queue, 0);
+            if event.is_null() {
+                break;
+            }
+            let code: RDKafkaErrorCode = sys::rd_kafka_event_error(event).into();
+            if !matches!(code, RDKafkaErrorCode::NoError | RDKafkaErrorCode::AllBrokersDown) {
+                last = Some(text(sys::rd_kafka_event_error_string(event)));
+            }
+            sys::rd_kafka_event_destroy(event);
+        }
+        sys::rd_kafka_queue_destroy(queue);
+    }
+    last
 }
 
 /// Sets one setting of a topic and leaves the others as they are.

@@ -2,7 +2,7 @@
 
 use super::{
     clients::{Clients, Quiet},
-    consumer::{list_of, offsets_of, patiently},
+    consumer::{REQUEST_TIMEOUT, is_denied, list_of, offsets_of, patiently},
     raw::Queue,
 };
 use crate::{
@@ -16,7 +16,10 @@ use rdkafka::{
 };
 use std::{
     collections::BTreeMap,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::Thread,
     time::{Duration, Instant},
 };
@@ -38,6 +41,8 @@ pub(super) struct Restorer {
     clients: Clients,
     role: String,
     waker: Arc<Thread>,
+    /// Set when nobody waits for an answer any more.
+    stop: Arc<AtomicBool>,
     readers: BTreeMap<TopicPartition, Reader>,
     client: Option<BaseConsumer<Quiet>>,
     ends: Option<BaseConsumer<Quiet>>,
@@ -45,9 +50,10 @@ pub(super) struct Restorer {
 
 impl Restorer {
     /// A reader that connects when it is first needed. To be made on the thread that uses it.
-    pub fn new(clients: Clients, thread: usize) -> Self {
+    pub fn new(clients: Clients, thread: usize, stop: Arc<AtomicBool>) -> Self {
         Self {
             clients,
+            stop,
             role: format!("{thread:03}-restore"),
             waker: Arc::new(std::thread::current()),
             readers: BTreeMap::new(),
@@ -71,8 +77,9 @@ impl Restorer {
         partitions.iter().map(range).collect()
     }
 
-    /// The next piece of a changelog: committed records from `from` on, and the position after them. Returns once the
-    /// position has moved.
+    /// The next piece of a changelog: committed records from `from` on and below `to`, and the position after them.
+    /// Returns once the position has moved. It comes from records and end marks alone, never from the client's own
+    /// `position()`: that one still shows the former fetch after a new assignment.
     pub fn piece(&mut self, changelog: &TopicPartition, from: Offset, to: Offset) -> Result<(Vec<RawRecord>, Offset)> {
         self.open(changelog, from)?;
         let client = self.client.as_ref().expect("opened above");
@@ -81,24 +88,35 @@ impl Restorer {
         loop {
             let batch = reader.queue.consume(20, PIECE_RECORDS_MAX);
             let (mut records, errors) = batch.records();
+            let mark = batch.end_mark();
             drop(batch);
             use rdkafka::error::RDKafkaErrorCode as E;
             if errors.iter().any(|code| matches!(code, E::AutoOffsetReset | E::OffsetOutOfRange)) {
                 return Err(Fault::rebuild("records of the changelog were deleted while it was read")
                     .at(format!("{changelog} from {from}")));
             }
+            if let Some(code) = errors.iter().find(|code| is_denied(**code)) {
+                return Err(Fault::stop(format!(
+                    "the broker does not let this application read its changelog: {code}"
+                ))
+                .at(changelog.to_string())
+                .hint("grant READ on its internal topics to this application's user"));
+            }
             if let Some(code) = errors.first() {
                 tracing::debug!(%changelog, %code, "the reader of a changelog reports an error");
             }
             // Events of the client itself; no records come this way.
             drop(client.poll(Duration::ZERO));
-            records.retain(|r| r.offset < to);
-            let seen = client.position().map(|list| offsets_of(&list)).unwrap_or_default();
-            let position = seen.get(changelog).copied().unwrap_or(from).max(from);
-            let position = records.last().map_or(position, |last| position.max(last.offset + 1));
-            if position > from || from >= to {
-                reader.position = position;
-                return Ok((records, position));
+            if let Some(read) = read_up_to(&records, mark) {
+                let position = read.min(to).max(from);
+                if position > from || from >= to {
+                    records.retain(|r| r.offset < to);
+                    reader.position = read;
+                    return Ok((records, position));
+                }
+            }
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(Fault::retry("the process ends").at(changelog.to_string()));
             }
             if start.elapsed() > PIECE_PATIENCE {
                 return Err(Fault::retry("the changelog can't be read").at(changelog.to_string()));
@@ -154,6 +172,11 @@ impl Drop for Restorer {
     }
 }
 
+/// The position after a batch: behind its last record, or at its end mark, below which everything was read.
+fn read_up_to(records: &[RawRecord], mark: Option<Offset>) -> Option<Offset> {
+    records.last().map(|last| last.offset + 1).max(mark)
+}
+
 fn connect(config: &rdkafka::ClientConfig) -> Result<BaseConsumer<Quiet>> {
     config.create_with_context(Quiet).map_err(|e| bad(&e))
 }
@@ -169,10 +192,30 @@ pub(super) fn listed(
     }
     let mut list = list_of(partitions);
     list.set_all_offsets(which).map_err(|e| bad(&e))?;
-    let answer = patiently("offsets", || client.offsets_for_times(list.clone(), Duration::from_secs(5)))?;
+    let answer = patiently("offsets", || client.offsets_for_times(list.clone(), REQUEST_TIMEOUT))?;
     Ok(offsets_of(&answer))
 }
 
 fn bad(error: &rdkafka::error::KafkaError) -> Fault {
     Fault::stop(format!("the reader of changelogs can't work: {error}")).hint("check the consumer. settings")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Headers;
+
+    fn record(offset: Offset) -> RawRecord {
+        RawRecord { offset, timestamp: 0, key: None, value: None, headers: Headers::new() }
+    }
+
+    #[test]
+    fn the_position_is_behind_the_last_record_or_at_the_end_mark() {
+        assert_eq!(read_up_to(&[], None), None);
+        assert_eq!(read_up_to(&[record(3), record(7)], None), Some(8));
+        assert_eq!(read_up_to(&[], Some(12)), Some(12));
+        // A mark that came before the records of the batch is not the newest word.
+        assert_eq!(read_up_to(&[record(12)], Some(12)), Some(13));
+        assert_eq!(read_up_to(&[record(7)], Some(9)), Some(9));
+    }
 }

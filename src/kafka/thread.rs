@@ -1,6 +1,7 @@
 //! One stream thread: a worker, its consumer and its producer.
 
 use super::{
+    calls::{Calls, TellCall},
     consumer::{Consumer, Reset},
     helpers::{Answers, Helpers, Shared},
     process,
@@ -53,6 +54,8 @@ pub(super) struct Plan {
     /// True while this thread has nothing left to do up to the ends.
     pub done: Arc<AtomicBool>,
     pub publish: Arc<dyn Fn(usize, Snapshot) + Send + Sync>,
+    /// Told of each call of a client.
+    pub calls: Arc<TellCall>,
 }
 
 /// Dropped from top to bottom: stores, then what holds their directories, then the membership.
@@ -82,7 +85,8 @@ pub(super) fn run(plan: Plan) -> Result<()> {
     let exactly_once = plan.settings.guarantee == Guarantee::ExactlyOnceV2;
     let (give, answers) = channel();
     let helpers = Helpers::start(&plan.shared, plan.thread, &Answers::new(give, Arc::clone(&waker)))?;
-    let mut producer = Producer::new(plan.shared.clients.clone(), plan.thread, exactly_once);
+    let calls = Calls::new(plan.thread, plan.calls);
+    let mut producer = Producer::new(plan.shared.clients.clone(), plan.thread, exactly_once, calls.clone());
     let (resets, default_reset) = (plan.resets, plan.default_reset);
     let reset = move |topic: &str| match resets.get(topic) {
         Some(OffsetReset::Earliest) => Reset::Earliest,
@@ -95,6 +99,7 @@ pub(super) fn run(plan: Plan) -> Result<()> {
         plan.resolved.subscription(),
         Box::new(reset),
         waker,
+        calls,
     )?;
     // Beside the join: registering takes up to a second when the former owner left a transaction open.
     producer.replace()?;

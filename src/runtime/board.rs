@@ -15,6 +15,8 @@ pub struct Vitals {
     pub snapshot: Arc<Snapshot>,
     /// How long ago it put them up, in milliseconds.
     pub age_ms: i64,
+    /// The client call that it is in, and for how long, in milliseconds.
+    pub call: Option<(&'static str, i64)>,
 }
 
 /// A figure of the disk under the stores.
@@ -34,6 +36,29 @@ pub type LookAtDisk = Arc<dyn Fn() -> Vec<DiskFigure> + Send + Sync>;
 struct Entry {
     snapshot: Arc<Snapshot>,
     at: Instant,
+    call: Option<(&'static str, Instant)>,
+}
+
+/// A thread that gives no sign of life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stuck {
+    /// The thread's number.
+    pub thread: usize,
+    /// Its silence in milliseconds.
+    pub silent_ms: i64,
+    /// The client call that it is in, where it is in one.
+    pub call: Option<&'static str>,
+}
+
+impl std::fmt::Display for Stuck {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "stream thread {} gives no sign of life for {} ms", self.thread, self.silent_ms)?;
+        self.call.map_or(Ok(()), |call| write!(f, ", in `{call}` of the Kafka client"))
+    }
+}
+
+fn ms(since: Instant) -> i64 {
+    i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Figures of all stream threads of the process. Clones share one board.
@@ -71,18 +96,21 @@ impl Board {
     /// Puts up the figures of a thread; also its sign of life.
     pub fn publish(&self, thread: usize, snapshot: Snapshot) {
         let mut entries = self.entries();
-        if entries.len() <= thread {
-            entries.resize_with(thread + 1, || None);
-        }
-        entries[thread] = Some(Entry { snapshot: Arc::new(snapshot), at: Instant::now() });
+        let entry = entry(&mut entries, thread);
+        (entry.snapshot, entry.at) = (Arc::new(snapshot), Instant::now());
+    }
+
+    /// A thread enters a call of the Kafka client, or is back from it.
+    pub fn enter(&self, thread: usize, call: Option<&'static str>) {
+        entry(&mut self.entries(), thread).call = call.map(|call| (call, Instant::now()));
     }
 
     /// The newest figures of each thread that has any.
     pub fn read(&self) -> Vec<Vitals> {
         let read = |(thread, entry): (usize, &Option<Entry>)| {
             let entry = entry.as_ref()?;
-            let age_ms = i64::try_from(entry.at.elapsed().as_millis()).unwrap_or(i64::MAX);
-            Some(Vitals { thread, snapshot: Arc::clone(&entry.snapshot), age_ms })
+            let call = entry.call.map(|(call, since)| (call, ms(since)));
+            Some(Vitals { thread, snapshot: Arc::clone(&entry.snapshot), age_ms: ms(entry.at), call })
         };
         self.entries().iter().enumerate().filter_map(read).collect()
     }
@@ -92,11 +120,17 @@ impl Board {
         self.threads
     }
 
-    /// The thread that has given no sign of life for too long, with its silence in milliseconds. A thread that stops
-    /// does not count: it ends, or the limit of the stop catches it.
-    pub fn stuck(&self) -> Option<(usize, i64)> {
+    /// The thread that has given no sign of life for too long. A thread that stops does not count: it ends, or the limit
+    /// of the stop catches it.
+    pub fn stuck(&self) -> Option<Stuck> {
         let stuck = |v: &Vitals| v.age_ms > self.stall_ms && v.snapshot.state != "stopping";
-        self.read().into_iter().find(stuck).map(|v| (v.thread, v.age_ms))
+        let found = self.read().into_iter().find(stuck)?;
+        Some(Stuck { thread: found.thread, silent_ms: found.age_ms, call: found.call.map(|c| c.0) })
+    }
+
+    /// True when a thread is on its way out.
+    pub fn stopping(&self) -> bool {
+        self.entries().iter().flatten().any(|e| e.snapshot.state == "stopping")
     }
 
     /// `Ok` unless the commit pipeline stands still for longer than the limit: a thread gives no sign of life, owes a
@@ -105,11 +139,11 @@ impl Board {
     /// # Errors
     /// The reason in words.
     pub fn live(&self, now: Timestamp) -> Result<(), String> {
+        if let Some(stuck) = self.stuck() {
+            return Err(stuck.to_string());
+        }
         for v in self.read().iter().filter(|v| v.snapshot.state != "stopping") {
             let thread = v.thread;
-            if v.age_ms > self.stall_ms {
-                return Err(format!("stream thread {thread} gives no sign of life for {} ms", v.age_ms));
-            }
             let over = |since: Option<Timestamp>| since.map(|t| now - t).filter(|ms| *ms > self.stall_ms);
             if let Some(ms) = over(v.snapshot.overdue_since) {
                 return Err(format!("stream thread {thread} has work, and its commit is overdue for {ms} ms"));
@@ -140,6 +174,18 @@ impl Board {
         }
         Ok(())
     }
+}
+
+/// The entry of a thread. A thread that has put up nothing yet is starting.
+fn entry(entries: &mut Vec<Option<Entry>>, thread: usize) -> &mut Entry {
+    if entries.len() <= thread {
+        entries.resize_with(thread + 1, || None);
+    }
+    entries[thread].get_or_insert_with(|| Entry {
+        snapshot: Arc::new(Snapshot { state: "starting", ..Snapshot::default() }),
+        at: Instant::now(),
+        call: None,
+    })
 }
 
 #[cfg(test)]
@@ -189,9 +235,18 @@ mod tests {
     fn a_silent_thread_is_stuck() {
         let board = Board::new(1, -1);
         assert_eq!(board.stuck(), None);
+        // Before its first figures: it registers its transactional id, and the broker does not answer.
+        board.enter(0, Some("init_transactions"));
+        let stuck = board.stuck().unwrap();
+        assert_eq!((stuck.thread, stuck.call), (0, Some("init_transactions")));
+        assert!(board.live(0).unwrap_err().contains("in `init_transactions` of the Kafka client"));
+        assert!(board.read()[0].call.is_some());
+        board.enter(0, None);
         board.publish(0, Snapshot::default());
-        assert_eq!(board.stuck().map(|s| s.0), Some(0));
+        assert_eq!(board.stuck().map(|s| (s.thread, s.call)), Some((0, None)));
+        assert!(!board.stopping());
         board.publish(0, Snapshot { state: "stopping", ..Snapshot::default() });
         assert_eq!(board.stuck(), None);
+        assert!(board.stopping());
     }
 }

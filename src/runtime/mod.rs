@@ -10,7 +10,7 @@ mod settings;
 mod signals;
 mod watchdog;
 
-pub use board::{Board, DiskFigure, LookAtDisk, Vitals};
+pub use board::{Board, DiskFigure, LookAtDisk, Stuck, Vitals};
 #[cfg(feature = "kafka")]
 pub use disk::disk;
 pub use ending::Ending;

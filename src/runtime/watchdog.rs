@@ -3,9 +3,13 @@
 use super::{Board, Ending, Stop};
 use crate::fault::{Fault, Result};
 use std::{
+    collections::BTreeMap,
     thread,
     time::{Duration, Instant},
 };
+
+/// A call of the Kafka client that takes so long is worth a line in the log.
+const SLOW_CALL_MS: i64 = 2_000;
 
 /// Starts the watch over a board. It looks each second, on a thread of its own, until the process ends.
 ///
@@ -15,15 +19,20 @@ use std::{
 /// When the system refuses the thread.
 pub fn watch(board: Board, stop: Stop, shutdown_ms: i64) -> Result<()> {
     let patience = Duration::from_millis(u64::try_from(shutdown_ms).unwrap_or(0));
-    let mut asked_at = None;
+    let mut ending = None;
+    let mut slow = Slow { limit_ms: SLOW_CALL_MS, told: BTreeMap::new() };
     let look = move || loop {
         thread::sleep(Duration::from_secs(1));
-        if let Some((thread, silent_ms)) = board.stuck() {
-            tracing::error!(thread, silent_ms, "stream thread hangs in a call; ending the process");
+        for line in slow.look(&board) {
+            tracing::warn!("{line}");
+        }
+        if let Some(stuck) = board.stuck() {
+            tracing::error!("{stuck}; ending the process");
             exit();
         }
-        if stop.asked() {
-            let since: &mut Instant = asked_at.get_or_insert_with(Instant::now);
+        // A thread that fails stops the others without being asked, and its clients may hang as well.
+        if stop.asked() || board.stopping() {
+            let since: &mut Instant = ending.get_or_insert_with(Instant::now);
             if since.elapsed() > patience {
                 tracing::error!("clean stop took longer than shutdown.timeout.ms={shutdown_ms}; ending the process");
                 exit();
@@ -40,4 +49,48 @@ pub fn watch(board: Board, stop: Stop, shutdown_ms: i64) -> Result<()> {
 fn exit() -> ! {
     // `_exit` and not `exit`: destructors of a client that hangs would hang too.
     signal_hook::low_level::exit(i32::from(Ending::Stuck.code()))
+}
+
+/// Slow calls that were told: each is told once, and again when it takes ten times as long.
+struct Slow {
+    limit_ms: i64,
+    told: BTreeMap<usize, (&'static str, i64)>,
+}
+
+impl Slow {
+    fn look(&mut self, board: &Board) -> Vec<String> {
+        let mut lines = Vec::new();
+        for v in board.read() {
+            let Some((call, for_ms)) = v.call.filter(|c| c.1 >= self.limit_ms) else {
+                self.told.remove(&v.thread);
+                continue;
+            };
+            if self.told.get(&v.thread).is_none_or(|told| told.0 != call || for_ms < told.1 || for_ms > told.1 * 10) {
+                self.told.insert(v.thread, (call, for_ms));
+                lines.push(format!("stream thread {} is in `{call}` of the Kafka client for {for_ms} ms", v.thread));
+            }
+        }
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_call_is_told_once() {
+        let board = Board::new(1, 60_000);
+        let mut slow = Slow { limit_ms: i64::MAX, told: BTreeMap::new() };
+        board.enter(0, Some("poll"));
+        assert!(slow.look(&board).is_empty());
+        slow.limit_ms = 0;
+        let lines = slow.look(&board);
+        assert!(lines[0].starts_with("stream thread 0 is in `poll` of the Kafka client for "), "{lines:?}");
+        slow.told.insert(0, ("poll", 1_000));
+        slow.limit_ms = -1;
+        board.enter(0, None);
+        assert!(slow.look(&board).is_empty());
+        assert!(slow.told.is_empty());
+    }
 }

@@ -80,7 +80,8 @@ impl Queue {
         self.head = None;
     }
 
-    /// Appends fetched records. `position` is where the fetch goes on, `end` the last stable end.
+    /// Appends fetched records. `position` is where the fetch goes on, `end` the last stable end as far as known: the
+    /// newest word counts, for a driver may first know no more than where an open transaction ends.
     ///
     /// # Panics
     /// When a record lies below the position: the driver told a position that it had not reached, and the record might
@@ -95,7 +96,7 @@ impl Queue {
         self.bytes += records.iter().map(RawRecord::bytes).sum::<usize>();
         self.records.extend(records);
         self.position = Some(position.max(self.position.unwrap_or(0)));
-        self.end = Some(end.max(self.end.unwrap_or(0)));
+        self.end = Some(end);
     }
 
     /// The timestamp of the head record, after leaving out records without a usable one. `left_out` counts these.

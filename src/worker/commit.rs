@@ -18,7 +18,7 @@
 
 use super::{CommitOffset, Effect, GroupMetadata, Guarantee, Outcome, Planted, Request, Stable, Worker, held::Phase};
 use crate::{
-    fault::Fault,
+    fault::{Fault, Remedy},
     record::{TaskId, Timestamp},
     task::{Committed, Stamp, Task},
 };
@@ -158,6 +158,10 @@ impl Worker {
         match std::mem::replace(&mut self.transaction, Transaction::Idle) {
             Transaction::Committing(r, sent) if r == request => match outcome {
                 Outcome::Committed => self.commit_done(now, sent),
+                Outcome::Aborted(fault) if fault.remedy == Remedy::Stop => {
+                    self.transaction = Transaction::Open;
+                    self.fail(now, fault);
+                }
                 Outcome::Aborted(fault) => self.send_abort(Cause::Retry(fault)),
                 Outcome::Lost => self.send_abort(Cause::Lost),
                 Outcome::Fenced => self.abort_done(now, Cause::Fenced),

@@ -57,7 +57,7 @@ pub struct OpenedStore {
 pub enum Outcome {
     /// All of it is visible.
     Committed,
-    /// None of it is; try again from the last commit.
+    /// None of it is; try again from the last commit, or end where the fault's remedy is to stop.
     Aborted(Fault),
     /// The answer did not come. The producer must be replaced, then the stable offsets tell; at least once the same
     /// offsets are committed again.

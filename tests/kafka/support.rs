@@ -5,13 +5,17 @@ use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer as _},
+    error::KafkaError,
+    groups::GroupInfo,
     producer::{BaseProducer, BaseRecord, Producer as _},
 };
 use std::{
+    collections::BTreeMap,
     fs::File,
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus},
+    sync::{Arc, Mutex, PoisonError, Weak},
     thread,
     time::{Duration, Instant},
 };
@@ -19,11 +23,14 @@ use std::{
 /// Key, value and timestamp of a record.
 pub type Record = (Option<Vec<u8>>, Option<Vec<u8>>, i64);
 
-/// A broker of its own for one test; it is killed and its data removed at the end.
+/// A broker; it is killed and its data removed at the end.
 pub struct Broker {
     dir: tempfile::TempDir,
     port: u16,
 }
+
+/// What most tests need of a broker: old event times are looked for at once, and members may be declared dead early.
+const COMMON: &str = "log.retention.check.interval.ms=1000\ngroup.min.session.timeout.ms=1000\n";
 
 fn script() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/broker")
@@ -33,39 +40,65 @@ fn free_ports() -> u16 {
     loop {
         let first = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = first.local_addr().expect("bound").port();
-        if port < u16::MAX && TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
+        let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+        // The second one is the controller's, the third one for TLS.
+        if port < u16::MAX - 1 && free(port + 1) && free(port + 2) {
             return port;
         }
     }
 }
 
 impl Broker {
-    /// Starts a broker with these lines added to its settings.
-    pub fn start(extra: &str) -> Self {
-        let broker = Self { dir: tempfile::tempdir().expect("a temporary directory"), port: free_ports() };
-        std::fs::write(broker.dir.path().join("extra.properties"), extra).expect("written");
-        broker.up();
-        broker
+    /// One broker for all tests that run at the same time and leave it as it is; each has its own topics and groups.
+    pub fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Broker>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let broker = Arc::new(Self::start(""));
+            *shared = Arc::downgrade(&broker);
+            broker
+        })
     }
 
-    fn call(&self, command: &str) -> ExitStatus {
-        let mut call = Command::new(script());
-        call.arg(command).arg(self.dir.path());
-        if command == "start" {
-            call.arg(self.port.to_string());
+    /// Starts a broker with these lines added to its settings.
+    pub fn start(extra: &str) -> Self {
+        Self::prepared(extra, |_| ())
+    }
+
+    /// As [`Broker::start`], once its directory is prepared.
+    pub fn prepared(extra: &str, prepare: impl FnOnce(&Path)) -> Self {
+        let mut broker = Self { dir: tempfile::tempdir().expect("a temporary directory"), port: 0 };
+        std::fs::write(broker.dir.path().join("extra.properties"), format!("{COMMON}{extra}")).expect("written");
+        prepare(broker.dir.path());
+        // Somebody else may take a port between the look and the start.
+        for _ in 0..5 {
+            broker.port = free_ports();
+            if broker.call("start", &[&broker.port.to_string()]).success() {
+                return broker;
+            }
         }
+        panic!("the broker did not start");
+    }
+
+    fn call(&self, command: &str, arguments: &[&str]) -> ExitStatus {
+        let mut call = Command::new(script());
+        call.arg(command).arg(self.dir.path()).args(arguments);
         call.status().expect("the broker script runs")
     }
 
-    /// Starts it (again).
-    pub fn up(&self) {
-        assert!(self.call("start").success(), "the broker did not start");
+    /// Sends its process a signal.
+    pub fn signal(&self, signal: &str) {
+        assert!(self.call("signal", &[signal]).success());
     }
 
-    /// Kills it as a crash would.
-    #[allow(dead_code, reason = "not every test needs it")]
-    pub fn crash(&self) {
-        assert!(self.call("kill").success());
+    /// Its directory.
+    pub fn directory(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Its address for TLS, where its settings have a listener at `@TLS_PORT@`.
+    pub fn tls_address(&self) -> String {
+        format!("127.0.0.1:{}", self.port + 2)
     }
 
     /// Its address.
@@ -73,27 +106,96 @@ impl Broker {
         format!("127.0.0.1:{}", self.port)
     }
 
-    fn client(&self) -> ClientConfig {
+    /// What every client of it needs.
+    pub fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", self.address());
         config
     }
 
+    /// A client for chores.
+    pub fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.client().create().expect("an admin client")
+    }
+
     /// Creates a topic that keeps old event times.
     pub fn create_topic(&self, name: &str, count: i32) {
-        let admin: AdminClient<DefaultClientContext> = self.client().create().expect("an admin client");
-        let topic = NewTopic::new(name, count, TopicReplication::Fixed(1)).set("retention.ms", "-1");
+        self.create_topic_with(name, count, &[("retention.ms", "-1")]);
+    }
+
+    /// Creates a topic.
+    pub fn create_topic_with(&self, name: &str, count: i32, config: &[(&str, &str)]) {
+        let admin = self.admin();
+        let new = NewTopic::new(name, count, TopicReplication::Fixed(1));
+        let topic = config.iter().fold(new, |topic, (name, value)| topic.set(name, value));
         let result = block_on(admin.create_topics([&topic], &AdminOptions::new())).expect("an answer");
         assert!(result.iter().all(Result::is_ok), "{result:?}");
-        let deadline = Instant::now() + Duration::from_secs(30);
+        self.await_partitions(name, count);
+    }
+
+    /// Waits until a topic has so many partitions, each with a leader.
+    pub fn await_partitions(&self, name: &str, count: i32) {
+        let admin = self.admin();
         let ready = || {
             let metadata = admin.inner().fetch_metadata(Some(name), Duration::from_secs(5)).ok()?;
             let partitions = metadata.topics().first()?.partitions();
             Some(partitions.len() == usize::try_from(count).ok()? && partitions.iter().all(|p| p.leader() >= 0))
         };
-        while ready() != Some(true) {
-            assert!(Instant::now() < deadline, "topic {name} has no leaders");
+        until(&format!("topic {name} has {count} partitions with leaders"), || ready() == Some(true));
+    }
+
+    /// Client ids of the members of a group.
+    pub fn members(&self, group: &str) -> Vec<String> {
+        let admin = self.admin();
+        let ask = || admin.inner().fetch_group_list(Some(group), Duration::from_secs(10));
+        // The coordinator may still be loading the group's log.
+        let mut list = ask();
+        until("the group is described", || {
+            if list.is_err() {
+                list = ask();
+            }
+            list.is_ok()
+        });
+        let list = list.expect("asked until there is one");
+        let members = list.groups().iter().filter(|g| g.name() == group).flat_map(GroupInfo::members);
+        members.map(|m| m.client_id().to_owned()).collect()
+    }
+
+    /// The end of each partition of a topic, as an isolation level sees it.
+    pub fn ends(&self, topic: &str, partitions: i32, isolation: &str) -> Vec<i64> {
+        let mut config = self.client();
+        config.set("group.id", "ends").set("isolation.level", isolation);
+        let consumer: BaseConsumer = config.create().expect("a consumer");
+        let mut list = TopicPartitionList::new();
+        for p in 0..partitions {
+            list.add_partition_offset(topic, p, Offset::End).expect("an offset");
         }
+        let ends = consumer.offsets_for_times(list, Duration::from_secs(10)).expect("ends");
+        ends.elements().iter().map(|e| e.offset().to_raw().expect("an offset")).collect()
+    }
+
+    /// The offsets that a group has committed, -1 where there is none.
+    pub fn committed(&self, group: &str, topic: &str, partitions: i32) -> Vec<i64> {
+        let consumer: BaseConsumer = self.client().set("group.id", group).create().expect("a consumer");
+        let mut list = TopicPartitionList::new();
+        list.add_partition_range(topic, 0, partitions - 1);
+        let mut committed = None;
+        until("the group's offsets are told", || {
+            committed = consumer.committed_offsets(list.clone(), Duration::from_secs(10)).ok();
+            committed.is_some()
+        });
+        let committed = committed.expect("asked until there are some");
+        committed.elements().iter().map(|e| e.offset().to_raw().filter(|o| *o >= 0).unwrap_or(-1)).collect()
+    }
+
+    /// A producer with an open transaction.
+    pub fn transaction(&self, id: &str) -> BaseProducer {
+        let mut config = self.client();
+        config.set("transactional.id", id).set("transaction.timeout.ms", "600000");
+        let producer: BaseProducer = config.create().expect("a producer");
+        producer.init_transactions(Duration::from_secs(30)).expect("registered");
+        producer.begin_transaction().expect("open");
+        producer
     }
 
     /// A producer; records go out with [`send`].
@@ -105,57 +207,57 @@ impl Broker {
 
     /// All committed records of a topic, in order of partition and offset.
     pub fn read(&self, topic: &str, partitions: i32) -> Vec<Record> {
+        self.read_as(topic, partitions, "read_committed")
+    }
+
+    /// All records of a topic that an isolation level lets see, up to the end that it has now.
+    pub fn read_as(&self, topic: &str, partitions: i32, isolation: &str) -> Vec<Record> {
         let mut config = self.client();
-        config.set("group.id", "reader").set("isolation.level", "read_committed").set("enable.auto.commit", "false");
+        config.set("group.id", "reader").set("isolation.level", isolation).set("enable.auto.commit", "false");
+        config.set("enable.partition.eof", "true");
         let consumer: BaseConsumer = config.create().expect("a consumer");
         let mut list = TopicPartitionList::new();
-        let mut left = 0;
         for p in 0..partitions {
-            let (low, high) = consumer.fetch_watermarks(topic, p, Duration::from_secs(10)).expect("watermarks");
-            if high > low {
-                left += 1;
-                list.add_partition_offset(topic, p, Offset::Offset(low)).expect("an offset");
-            }
+            list.add_partition_offset(topic, p, Offset::Beginning).expect("an offset");
         }
-        let ends = ends(&consumer, topic, partitions);
+        let ends = self.ends(topic, partitions, "read_uncommitted");
         consumer.assign(&list).expect("assigned");
         let mut records = Vec::new();
-        let start = Instant::now();
-        while left > 0 && start.elapsed() < Duration::from_secs(60) {
-            if let Some(Ok(m)) = consumer.poll(Duration::from_millis(100)) {
-                records.push((
+        let mut left: BTreeMap<i32, i64> = (0..partitions).zip(ends).filter(|(_, end)| *end > 0).collect();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !left.is_empty() {
+            assert!(Instant::now() < deadline, "{topic} could not be read to its end: {left:?}");
+            match consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(m)) => records.push((
                     m.key().map(<[u8]>::to_vec),
                     m.payload().map(<[u8]>::to_vec),
                     m.timestamp().to_millis().unwrap_or(-1),
-                ));
-            } else {
-                let position = consumer.position().expect("positions");
-                let behind = |p: &i32| {
-                    let at = position.find_partition(topic, *p).and_then(|e| e.offset().to_raw()).unwrap_or(-1);
-                    at < ends[usize::try_from(*p).expect("not negative")]
-                };
-                let in_list: Vec<i32> = list
-                    .elements()
-                    .iter()
-                    .map(rdkafka::topic_partition_list::TopicPartitionListElem::partition)
-                    .collect();
-                left = in_list.iter().filter(|p| behind(p)).count();
+                )),
+                // The end of a partition for now; behind an open transaction it is not yet the end asked for.
+                Some(Err(KafkaError::PartitionEOF(_))) | None => {
+                    let position = consumer.position().expect("positions are local");
+                    let at = |p: &i32| position.find_partition(topic, *p).and_then(|e| e.offset().to_raw());
+                    left.retain(|p, end| at(p).unwrap_or(-1) < *end);
+                }
+                Some(Err(error)) => panic!("reading {topic}: {error}"),
             }
         }
-        assert_eq!(left, 0, "{topic} could not be read to its end");
         records
     }
 }
 
-fn ends(consumer: &BaseConsumer, topic: &str, partitions: i32) -> Vec<i64> {
-    (0..partitions)
-        .map(|p| consumer.fetch_watermarks(topic, p, Duration::from_secs(10)).expect("watermarks").1)
-        .collect()
-}
-
 impl Drop for Broker {
     fn drop(&mut self) {
-        self.call("kill");
+        self.call("kill", &[]);
+    }
+}
+
+/// Waits for a condition; a test fails that waits for two minutes.
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !condition() {
+        assert!(Instant::now() < deadline, "it does not come true that {what}");
+        thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -174,6 +276,67 @@ pub fn flush(producer: &BaseProducer) {
     producer.flush(Duration::from_secs(60)).expect("delivered");
 }
 
+/// Lets a user do things with everything of a kind whose name begins with `name`.
+#[expect(unsafe_code, reason = "rdkafka offers no call for rights")]
+pub fn grant(broker: &Broker, user: &str, kind: &str, name: &str, operations: &[&str]) {
+    use rdkafka_sys as sys;
+    use std::ffi::{CStr, CString};
+    let admin = broker.admin();
+    let rk = admin.inner().native_ptr();
+    let c = |text: &str| CString::new(text).expect("no zero byte");
+    let kind = match kind {
+        "topic" => sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC,
+        "group" => sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_GROUP,
+        _ => sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TRANSACTIONAL_ID,
+    };
+    for operation in operations {
+        use sys::rd_kafka_AclOperation_t as Op;
+        let operation = match *operation {
+            "READ" => Op::RD_KAFKA_ACL_OPERATION_READ,
+            "WRITE" => Op::RD_KAFKA_ACL_OPERATION_WRITE,
+            "CREATE" => Op::RD_KAFKA_ACL_OPERATION_CREATE,
+            "DESCRIBE_CONFIGS" => Op::RD_KAFKA_ACL_OPERATION_DESCRIBE_CONFIGS,
+            _ => Op::RD_KAFKA_ACL_OPERATION_DESCRIBE,
+        };
+        let (name, principal, host) = (c(name), c(&format!("User:{user}")), c("*"));
+        // SAFETY: a live client, strings that outlive the calls, and objects that are ours and destroyed once.
+        unsafe {
+            let mut text = [0; 256];
+            let acl = sys::rd_kafka_AclBinding_new(
+                kind,
+                name.as_ptr(),
+                sys::rd_kafka_ResourcePatternType_t::RD_KAFKA_RESOURCE_PATTERN_PREFIXED,
+                principal.as_ptr(),
+                host.as_ptr(),
+                operation,
+                sys::rd_kafka_AclPermissionType_t::RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW,
+                text.as_mut_ptr(),
+                text.len(),
+            );
+            assert!(!acl.is_null(), "{:?}", CStr::from_ptr(text.as_ptr()));
+            let queue = sys::rd_kafka_queue_new(rk);
+            sys::rd_kafka_CreateAcls(rk, [acl].as_mut_ptr(), 1, std::ptr::null(), queue);
+            let event = sys::rd_kafka_queue_poll(queue, 30_000);
+            assert!(!event.is_null(), "no answer");
+            let mut count = 0;
+            let results =
+                sys::rd_kafka_CreateAcls_result_acls(sys::rd_kafka_event_CreateAcls_result(event), &raw mut count);
+            assert!(count == 1 && sys::rd_kafka_acl_result_error(*results).is_null(), "the right is not granted");
+            sys::rd_kafka_event_destroy(event);
+            sys::rd_kafka_queue_destroy(queue);
+            sys::rd_kafka_AclBinding_destroy(acl);
+        }
+    }
+}
+
+/// The worker's program.
+fn millstream() -> PathBuf {
+    let exe = std::env::current_exe().expect("a path");
+    let worker = exe.parent().and_then(Path::parent).expect("target/release/deps").join("millstream");
+    assert!(worker.exists(), "{} is missing: build it with `cargo build --release -p topologies`", worker.display());
+    worker
+}
+
 /// A worker process. It is killed when dropped.
 pub struct Worker {
     child: Child,
@@ -183,21 +346,21 @@ pub struct Worker {
 impl Worker {
     /// Starts `millstream run ARGS`; its log is appended to `<dir>/<name>.log`, its state lies in `<dir>/<name>`.
     pub fn start(broker: &Broker, dir: &Path, name: &str, args: &[&str]) -> Self {
-        let exe = std::env::current_exe().expect("a path");
-        let worker = exe.parent().and_then(Path::parent).expect("target/release/deps").join("millstream");
-        assert!(
-            worker.exists(),
-            "{} is missing: build it with `cargo build --release -p topologies`",
-            worker.display()
-        );
+        let address = format!("bootstrap.servers={}", broker.address());
+        let mut all = vec![args[0], "--set", &address];
+        all.extend(&args[1..]);
+        Self::alone(dir, name, &all)
+    }
+
+    /// As [`Worker::start`], with the broker that `args` name.
+    pub fn alone(dir: &Path, name: &str, args: &[&str]) -> Self {
         let log = dir.join(format!("{name}.log"));
         let out = File::options().create(true).append(true).open(&log).expect("a log file");
-        let child = Command::new(worker)
+        let child = Command::new(millstream())
             .arg("run")
-            .args(args)
-            .args(["--set", &format!("bootstrap.servers={}", broker.address())])
             .args(["--set", &format!("state.dir={}", dir.join(name).display())])
             .args(["--set", "http.listen=off"])
+            .args(args)
             .stdout(out.try_clone().expect("a second handle"))
             .stderr(out)
             .spawn()
@@ -211,11 +374,22 @@ impl Worker {
         self.child.wait().expect("ended");
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: &str) {
+        let (signal, pid) = (format!("-{signal}"), self.child.id().to_string());
+        assert!(Command::new("kill").args([&signal, &pid]).status().expect("a signal").success());
+    }
+
     /// Asks it to stop and waits for its end.
     pub fn stop(mut self) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        Command::new("kill").args(["-TERM", &pid]).status().expect("signalled");
+        self.signal("TERM");
         self.wait(Duration::from_secs(40))
+    }
+
+    /// Runs it to its end, which must be a success.
+    pub fn finish(mut self) {
+        let status = self.wait(Duration::from_secs(120));
+        assert!(status.success(), "{status}: {}", self.log());
     }
 
     /// True when it has ended by itself.
@@ -248,7 +422,8 @@ impl Drop for Worker {
     }
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+/// Waits for an answer of an admin client.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     use std::task::{Context, Poll, Waker};
     let mut future = std::pin::pin!(future);
     let mut context = Context::from_waker(Waker::noop());

@@ -3,8 +3,13 @@
 //! Each partition has a queue of its own, drained in turn. A partition that shall not flow is simply not drained:
 //! nothing of what is prefetched is lost.
 
+mod recorder;
+mod requests;
+
+pub(super) use requests::{REQUEST_TIMEOUT, is_denied, list_of, offsets_of, patiently};
+
 use super::{
-    clients::{client_error, log},
+    calls::Calls,
     raw::{self, Queue},
 };
 use crate::{
@@ -13,68 +18,18 @@ use crate::{
     worker::{Event, Fetch, From, GroupMetadata, Stable},
 };
 use rdkafka::{
-    ClientConfig, ClientContext, Offset as RdOffset, TopicPartitionList,
-    config::RDKafkaLogLevel,
-    consumer::{BaseConsumer, Consumer as _, ConsumerContext},
-    error::{KafkaError, RDKafkaErrorCode},
-    types::RDKafkaRespErr,
+    ClientConfig, Offset as RdOffset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
+    error::KafkaError,
 };
-use std::{
-    collections::{BTreeMap, VecDeque},
-    ffi::CString,
-    mem,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::Thread,
-    time::{Duration, Instant},
-};
+use recorder::Recorder;
+use requests::{broken, consume_error, fatal};
+use std::{collections::BTreeMap, ffi::CString, mem, sync::Arc, thread::Thread, time::Duration};
 
 /// Records taken from one partition at a time.
 const PARTITION_RECORDS_MAX: usize = 500;
 /// Records taken from all partitions before the worker has its turn.
 const TURN_RECORDS_MAX: usize = 4_000;
-/// How long one request about offsets may take; it is repeated.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-
-struct Rebalance {
-    assigned: bool,
-    lost: bool,
-    partitions: TopicPartitionList,
-}
-
-/// Records what the group wants; the loop acts on it when its transaction allows.
-struct Recorder {
-    rebalances: Mutex<VecDeque<Rebalance>>,
-    closing: AtomicBool,
-}
-
-impl ClientContext for Recorder {
-    fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
-        log(level, fac, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        client_error(&error, reason);
-    }
-}
-
-impl ConsumerContext for Recorder {
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
-        let assigned = err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-        if self.closing.load(Ordering::Acquire) {
-            // Nobody acts on a record any more, and the client's end waits for this answer.
-            let done = if assigned { consumer.assign(&TopicPartitionList::new()) } else { consumer.unassign() };
-            if let Err(error) = done {
-                tracing::debug!(%error, "the closing consumer can't answer the group");
-            }
-            return;
-        }
-        let event = Rebalance { assigned, lost: consumer.assignment_lost(), partitions: partitions.clone() };
-        self.rebalances.lock().unwrap_or_else(PoisonError::into_inner).push_back(event);
-    }
-}
 
 struct Part {
     queue: Queue,
@@ -85,6 +40,8 @@ struct Part {
     flowing: bool,
     position: Offset,
     end: Offset,
+    /// True while `end` is the last stable end itself, which an end mark told, and not the high watermark.
+    stable_end: bool,
 }
 
 /// The consumer of one stream thread.
@@ -96,6 +53,9 @@ pub(super) struct Consumer {
     reset: Box<dyn Fn(&str) -> Reset + Send>,
     waker: Arc<Thread>,
     own_queue: Option<Queue>,
+    calls: Calls,
+    /// A static member, which does not leave when it ends.
+    stays: bool,
     client: BaseConsumer<Recorder>,
 }
 
@@ -114,66 +74,53 @@ impl Consumer {
         topics: Vec<Arc<str>>,
         reset: Box<dyn Fn(&str) -> Reset + Send>,
         waker: Arc<Thread>,
+        calls: Calls,
     ) -> Result<Self> {
-        let recorder = Recorder { rebalances: Mutex::default(), closing: AtomicBool::new(false) };
-        let client: BaseConsumer<Recorder> = config.create_with_context(recorder).map_err(|e| broken(&e))?;
+        let client: BaseConsumer<Recorder> = config.create_with_context(Recorder::default()).map_err(|e| broken(&e))?;
         let own_queue = Queue::of_consumer(client.client().native_ptr(), &waker);
-        let consumer =
-            Self { parts: BTreeMap::new(), pending: Vec::new(), turn: 0, topics, reset, waker, own_queue, client };
+        let (parts, pending) = (BTreeMap::new(), Vec::new());
+        let stays = config.get("group.instance.id").is_some();
+        let consumer = Self { parts, pending, turn: 0, topics, reset, waker, own_queue, calls, stays, client };
         consumer.subscribe()?;
         Ok(consumer)
     }
 
     fn subscribe(&self) -> Result<()> {
+        let _in = self.calls.enter("subscribe");
         let topics: Vec<&str> = self.topics.iter().map(|t| &**t).collect();
         self.client.subscribe(&topics).map_err(|e| broken(&e))
     }
 
     /// Leaves and joins again: the group deals the partitions out anew.
     pub fn rejoin(&self) -> Result<()> {
+        let inside = self.calls.enter("unsubscribe");
         self.client.unsubscribe();
+        drop(inside);
         self.subscribe()
     }
 
     /// Serves the group: heartbeats are told that this thread lives, and rebalances become events.
     pub fn poll(&mut self, events: &mut Vec<Event>) -> Result<()> {
-        match self.client.poll(Duration::ZERO) {
+        let inside = self.calls.enter("poll");
+        let polled = self.client.poll(Duration::ZERO);
+        drop(inside);
+        match polled {
             None | Some(Ok(_)) => {}
             Some(Err(KafkaError::MessageConsumptionFatal(code))) => return Err(fatal(code)),
-            Some(Err(KafkaError::MessageConsumption(code))) => self.consume_error(code)?,
+            Some(Err(KafkaError::MessageConsumption(code))) => {
+                if let Some(fault) = consume_error(code, &self.topics.join(", ")) {
+                    return Err(fault);
+                }
+            }
             Some(Err(error)) => tracing::debug!(%error, "the consumer reports an error"),
         }
         loop {
-            let next = self.client.context().rebalances.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            let Some(rebalance) = next else { return Ok(()) };
+            let Some(rebalance) = self.client.context().next() else { return Ok(()) };
             if rebalance.assigned {
                 let event = self.assigned(&rebalance.partitions)?;
                 events.push(event);
             } else {
                 events.push(if rebalance.lost { Event::Lost } else { Event::Revoked });
-            }
-        }
-    }
-
-    fn consume_error(&self, code: RDKafkaErrorCode) -> Result<()> {
-        use RDKafkaErrorCode as E;
-        match code {
-            E::TopicAuthorizationFailed | E::GroupAuthorizationFailed | E::ClusterAuthorizationFailed => {
-                Err(Fault::stop(format!("the broker does not let this application read: {code}"))
-                    .hint("grant READ and DESCRIBE on its topics and READ on its group"))
-            }
-            E::UnknownTopicOrPartition | E::UnknownTopic => {
-                Err(Fault::stop("a topic of this application does not exist any more")
-                    .at(self.topics.join(", "))
-                    .hint("create it, or start with --create-topics"))
-            }
-            E::AutoOffsetReset | E::OffsetOutOfRange => {
-                Err(Fault::stop("a committed offset points to records that are deleted, and auto.offset.reset is none")
-                    .hint("accept the gap with auto.offset.reset=earliest, or reset the application"))
-            }
-            _ => {
-                tracing::debug!(%code, "the consumer reports an error");
-                Ok(())
             }
         }
     }
@@ -202,10 +149,20 @@ impl Consumer {
             let queue = Queue::of_partition(rk, topic, *partition, &self.waker)
                 .ok_or_else(|| Fault::stop("the client has no queue for a partition").at(s.partition.to_string()))?;
             let name = raw::c(topic);
-            let part = Part { queue, name, assigned: start, fetch: None, flowing: true, position: -1, end: -1 };
+            let part = Part {
+                queue,
+                name,
+                assigned: start,
+                fetch: None,
+                flowing: true,
+                position: -1,
+                end: -1,
+                stable_end: false,
+            };
             self.parts.insert(s.partition.clone(), part);
             list.add_partition_offset(topic, *partition, RdOffset::Offset(start)).map_err(|e| broken(&e))?;
         }
+        let _in = self.calls.enter("assign");
         self.client.assign(&list).map_err(|e| broken(&e))?;
         Ok(Event::Assigned { partitions: stable, counts, group })
     }
@@ -215,6 +172,7 @@ impl Consumer {
         if partitions.is_empty() {
             return Ok(Vec::new());
         }
+        let _in = self.calls.enter("committed_offsets");
         let list = list_of(partitions);
         let committed =
             patiently("committed offsets", || self.client.committed_offsets(list.clone(), REQUEST_TIMEOUT))?;
@@ -236,6 +194,7 @@ impl Consumer {
     }
 
     fn counts(&self) -> Result<Vec<(Arc<str>, i32)>> {
+        let _in = self.calls.enter("fetch_metadata");
         let count = |topic: &Arc<str>| {
             let metadata = patiently("topic metadata", || self.client.fetch_metadata(Some(topic), REQUEST_TIMEOUT))?;
             let found = metadata.topics().iter().find(|t| t.name() == &**topic);
@@ -251,6 +210,7 @@ impl Consumer {
         if partitions.is_empty() {
             return Ok(BTreeMap::new());
         }
+        let _in = self.calls.enter("list_offsets");
         let mut list = list_of(partitions);
         list.set_all_offsets(which).map_err(|e| broken(&e))?;
         let answer = patiently("offsets", || self.client.offsets_for_times(list.clone(), REQUEST_TIMEOUT))?;
@@ -290,10 +250,11 @@ impl Consumer {
             };
             let part = self.parts.get_mut(&partition).expect("filtered above");
             if part.fetch.is_some() || part.assigned != start {
+                let _in = self.calls.enter("seek");
                 seek(&self.client, &partition, start)?;
             }
             (part.assigned, part.fetch, part.flowing) = (start, Some(fetch), true);
-            (part.position, part.end) = (start, end);
+            (part.position, part.end, part.stable_end) = (start, end, true);
             events.push(Event::Position { fetch, partition, position: start, end });
         }
         Ok(())
@@ -328,12 +289,20 @@ impl Consumer {
             if let Some(position) = position {
                 taken += records.len();
                 part.position = position;
-                part.end = raw::cached_end(rk, &part.name, partition.partition).unwrap_or(part.end).max(part.position);
+                // The high watermark lies above the last stable end while a transaction is open there. An end mark
+                // tells the stable end, once: until the end moves there is no other.
+                part.stable_end = mark == Some(position);
+                part.end = match raw::cached_end(rk, &part.name, partition.partition) {
+                    Some(end) if !part.stable_end => end.max(position),
+                    _ => position,
+                };
                 let (position, end) = (part.position, part.end);
                 events.push(Event::Records { fetch, partition: partition.clone(), records, position, end });
             }
             for code in errors {
-                self.consume_error(code)?;
+                if let Some(fault) = consume_error(code, &partition.to_string()) {
+                    return Err(fault);
+                }
             }
             if taken >= TURN_RECORDS_MAX {
                 more = true;
@@ -345,13 +314,13 @@ impl Consumer {
         Ok(more)
     }
 
-    /// Tells ends that moved. Positions come with the records and end marks of the queue alone: the client's own
+    /// Tells ends that moved, as long as the stable end is not known exactly. Positions come with the records and end marks of the queue alone: the client's own
     /// `position()` still shows the former fetch after a seek or a new assignment, and a commit of it would skip
     /// records.
     pub fn ends(&mut self, events: &mut Vec<Event>) {
         let rk = self.client.client().native_ptr();
         for (partition, part) in &mut self.parts {
-            let Some(fetch) = part.fetch else { continue };
+            let Some(fetch) = part.fetch.filter(|_| !part.stable_end) else { continue };
             let end = raw::cached_end(rk, &part.name, partition.partition).unwrap_or(part.end).max(part.end);
             if end > part.end {
                 part.end = end;
@@ -374,6 +343,7 @@ impl Consumer {
     /// Gives all partitions up.
     pub fn unassign(&mut self) -> Result<()> {
         self.drop_queues();
+        let _in = self.calls.enter("unassign");
         self.client.unassign().map_err(|e| broken(&e))
     }
 }
@@ -381,11 +351,16 @@ impl Consumer {
 /// Leaves the group (a static member stays until its session ends).
 impl Drop for Consumer {
     fn drop(&mut self) {
-        // From here on the callback answers the group itself, and no queue reference is left: the client's end waits
-        // for both.
-        self.client.context().closing.store(true, Ordering::Release);
+        let _in = self.calls.enter("close consumer");
+        self.client.context().close();
+        // No queue reference may be left: the client's end waits for that.
         self.drop_queues();
         self.own_queue = None;
+        // First the subscription, then the partitions: a member that gives its partitions up while it is subscribed
+        // joins again, and its farewell would wait behind that join.
+        if !self.stays {
+            self.client.unsubscribe();
+        }
         if let Err(error) = self.client.unassign() {
             tracing::debug!(%error, "the closing consumer can't give its partitions up");
         }
@@ -398,64 +373,4 @@ fn seek(client: &BaseConsumer<Recorder>, partition: &TopicPartition, offset: Off
         client.seek(&partition.topic, partition.partition, RdOffset::Offset(offset), REQUEST_TIMEOUT)
     })
     .map_err(|f| f.at(partition.to_string()))
-}
-
-/// Repeats a request that failed for a passing reason, for a minute.
-pub(super) fn patiently<T>(what: &str, mut ask: impl FnMut() -> Result<T, KafkaError>) -> Result<T> {
-    const PATIENCE: Duration = Duration::from_secs(60);
-    let start = Instant::now();
-    loop {
-        let error = match ask() {
-            Ok(answer) => return Ok(answer),
-            Err(error) => error,
-        };
-        let denied = matches!(
-            error.rdkafka_error_code(),
-            Some(
-                RDKafkaErrorCode::TopicAuthorizationFailed
-                    | RDKafkaErrorCode::GroupAuthorizationFailed
-                    | RDKafkaErrorCode::ClusterAuthorizationFailed
-            )
-        );
-        if denied || start.elapsed() > PATIENCE {
-            let hint = if denied { "grant it to this application's user" } else { "look at its log" };
-            return Err(Fault::stop(format!("the broker did not give {what}: {error}")).hint(hint));
-        }
-        tracing::debug!(%error, what, "a request failed and is repeated");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
-/// A list of partitions without offsets.
-pub(super) fn list_of(partitions: &[TopicPartition]) -> TopicPartitionList {
-    let mut list = TopicPartitionList::with_capacity(partitions.len());
-    for p in partitions {
-        list.add_partition(&p.topic, p.partition);
-    }
-    list
-}
-
-/// The offsets of a list that has real ones.
-pub(super) fn offsets_of(list: &TopicPartitionList) -> BTreeMap<TopicPartition, Offset> {
-    let offset = |o: RdOffset| match o {
-        RdOffset::Offset(offset) => Some(offset),
-        _ => None,
-    };
-    list.elements()
-        .iter()
-        .filter_map(|e| Some((TopicPartition::new(e.topic(), e.partition()), offset(e.offset())?)))
-        .collect()
-}
-
-fn fatal(code: RDKafkaErrorCode) -> Fault {
-    let fault = Fault::stop(format!("the consumer can't go on: {code}"));
-    if code == RDKafkaErrorCode::FencedInstanceId {
-        fault.hint("another process uses the same group.instance.id: give each its own")
-    } else {
-        fault.hint("start again")
-    }
-}
-
-fn broken(error: &KafkaError) -> Fault {
-    Fault::stop(format!("the consumer can't work: {error}")).hint("check the consumer. and security settings")
 }
