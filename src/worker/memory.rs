@@ -80,7 +80,7 @@ impl Worker {
         self.totals.persists += 1;
         if let Err(fault) = result {
             let fault = fault.clone().with_remedy(crate::fault::Remedy::Stop);
-            self.fail(now, crate::task::at_task(fault, id));
+            self.fail_task(now, id, fault);
         }
     }
 

@@ -307,9 +307,19 @@ impl Worker {
 
     /// A failure of a task while records flow.
     fn task_fault(&mut self, now: Timestamp, id: TaskId, fault: Fault) {
+        if fault.remedy == Remedy::Stop {
+            return self.fail_task(now, id, fault);
+        }
         let fault = at_task(fault, id);
         tracing::warn!(task = %id, %fault, "the task has failed");
         self.fault(now, fault);
+    }
+
+    /// As [`Worker::fail`], because of a task.
+    fn fail_task(&mut self, now: Timestamp, id: TaskId, fault: Fault) {
+        let fault = at_task(fault, id);
+        tracing::error!(task = %id, %fault, "the worker stops");
+        self.stop_for(now, fault);
     }
 
     /// A failure while records flow: its remedy says what happens.
@@ -324,6 +334,10 @@ impl Worker {
     /// Ends the worker because of a fault: the open transaction is aborted, committed state is kept.
     fn fail(&mut self, now: Timestamp, fault: Fault) {
         tracing::error!(%fault, "the worker stops");
+        self.stop_for(now, fault);
+    }
+
+    fn stop_for(&mut self, now: Timestamp, fault: Fault) {
         if !matches!(self.stopping, Some(Some(_))) {
             self.stopping = Some(Some(fault));
         }

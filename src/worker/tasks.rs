@@ -8,7 +8,7 @@ use crate::{
     fault::{Fault, Remedy},
     record::{Fetch, Offset, RawRecord, TaskId, Timestamp, TopicPartition},
     state::{Flaw, Store},
-    task::{Judge, Verdict, at_task},
+    task::{Judge, Verdict},
     worker::{Guarantee, Planted},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -49,7 +49,7 @@ impl Worker {
             }
             Err(fault) => {
                 held.phase = Phase::Idle;
-                self.fail(now, at_task(fault, id));
+                self.fail_task(now, id, fault);
             }
         }
     }
@@ -87,7 +87,7 @@ impl Worker {
                 match self.judge(now, id, &ranges, asked_at) {
                     Ok(()) => {}
                     Err(fault) if fault.remedy == Remedy::Rebuild => return self.reopen(now, id, &fault),
-                    Err(fault) => return self.fail(now, at_task(fault, id)),
+                    Err(fault) => return self.fail_task(now, id, fault),
                 }
                 let held = self.held(id);
                 held.phase = Phase::Restoring(BTreeMap::new());
@@ -99,7 +99,7 @@ impl Worker {
                 self.next_pieces(now, id);
             }
             Err(fault) if fault.remedy == Remedy::Retry => self.range(now, id),
-            Err(fault) => self.fail(now, at_task(fault, id)),
+            Err(fault) => self.fail_task(now, id, fault),
         }
     }
 
@@ -224,7 +224,7 @@ impl Worker {
             Err(fault) if fault.remedy == Remedy::Retry => return self.next_pieces(now, id),
             // The changelog's start has moved past the piece: its retention deleted what had expired.
             Err(fault) if fault.remedy == Remedy::Rebuild => return self.reopen(now, id, &fault),
-            Err(fault) => return self.fail(now, at_task(fault, id)),
+            Err(fault) => return self.fail_task(now, id, fault),
         };
         self.totals.restored += records.len() as u64;
         self.tell_restore(now, id);
@@ -242,7 +242,7 @@ impl Worker {
             return self.fail(now, fault);
         }
         if let Err(fault) = task.replica.restore(slot, &records, position) {
-            return self.fail(now, at_task(fault, id));
+            return self.fail_task(now, id, fault);
         }
         self.next_pieces(now, id);
     }
@@ -280,7 +280,7 @@ impl Worker {
         match result {
             Ok(()) => true,
             Err(fault) => {
-                self.fail(now, at_task(fault, id));
+                self.fail_task(now, id, fault);
                 false
             }
         }

@@ -13,7 +13,7 @@ use std::{
 };
 
 /// Width of a replica's column.
-const COLUMN: usize = 34;
+const COLUMN: usize = 38;
 
 pub struct Show<'a> {
     out: &'a mut dyn Write,
