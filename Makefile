@@ -16,7 +16,7 @@ CORE_FLAGS := --locked --no-default-features
 STAMP := $(CARGO_TARGET_DIR)/release/.millstream-full
 FULL_ID = $$({ rustc -V; grep -A1 -E '^name = "(librocksdb|rdkafka)-sys"' Cargo.lock; } | sha256sum | cut -c1-16)
 
-.PHONY: demo test tools fmt lint-core test-core simulate deny chart full lint-full test-full demo-core demo-full help
+.PHONY: demo test tools fmt lint-core test-core simulate deny chart full lint-full test-full bench demo-core demo-full help
 
 demo: ## the live demo: two replicas, one killed, every window checked (RocksDB where `make full` ran before)
 	@if [ "$$(cat $(STAMP) 2>/dev/null)" = "$(FULL_ID)" ]; then $(MAKE) --no-print-directory demo-full; else $(MAKE) --no-print-directory demo-core; fi
@@ -54,6 +54,10 @@ full: ## builds the worker with Kafka, RocksDB and HTTP
 lint-full: ## clippy and the documentation's links with all features
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --release --locked --no-deps --workspace --lib
+
+bench: tools full ## the worker and Kafka Streams side by side on a real broker (an hour); writes benches/RESULTS.md
+	cargo build --release --locked -p topologies --examples
+	$(CARGO_TARGET_DIR)/release/examples/side_by_side
 
 test-full: ## all tests with all features, real brokers included
 	cargo test --release --locked --workspace

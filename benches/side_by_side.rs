@@ -1,0 +1,269 @@
+//! The worker and Kafka Streams, side by side: the same topics on the same broker, in turn, whole processes measured by
+//! the operating system. Writes benches/RESULTS.md. `make bench` runs it.
+//!
+//! `side_by_side [--runs 3] [--records 5000000] [--only NAME]`
+
+#![expect(unsafe_code, reason = "wait4 tells what a finished process has used")]
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+
+#[path = "../tests/worker/broker.rs"]
+#[expect(dead_code, reason = "the tests use the rest")]
+mod broker;
+
+use broker::Broker;
+use std::{
+    fmt::Write as _,
+    fs,
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+/// The input's event time lies far in the past; nothing may be deleted by it.
+const TEN_THOUSAND_DAYS_MS: &str = "864000000000";
+
+/// The heap that Kafka Streams gets.
+const HEAP: &str = "-Xmx512m";
+
+/// One kind of work.
+struct Work {
+    name: &'static str,
+    input: &'static str,
+    /// Share of `--records`, as a divisor.
+    part: u64,
+    zipf: &'static str,
+    /// Extra options of the Kafka Streams program.
+    options: &'static [&'static str],
+    /// CPU of Kafka Streams over ours, as it should be at least.
+    target: f64,
+}
+
+const WORKS: &[Work] = &[
+    Work { name: "window-count", input: "uniform", part: 1, zipf: "0", options: &[], target: 6.0 },
+    Work { name: "window-count, skewed", input: "skewed", part: 2, zipf: "1.0", options: &[], target: 10.0 },
+    Work { name: "window-sum", input: "uniform-2", part: 2, zipf: "0", options: &[], target: 7.0 },
+    Work {
+        name: "repartition-count",
+        input: "uniform-10",
+        part: 10,
+        zipf: "0",
+        options: &["--grace-ms", "60000"],
+        target: 14.0,
+    },
+    Work { name: "passthrough", input: "uniform-2", part: 2, zipf: "0", options: &[], target: 7.0 },
+];
+
+/// What one process used.
+#[derive(Clone, Copy)]
+struct Used {
+    cpu_s: f64,
+    wall_s: f64,
+    rss_mb: f64,
+}
+
+struct Bench {
+    broker: Broker,
+    java: Vec<String>,
+    scratch: tempfile::TempDir,
+    run: usize,
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    let option = |name: &str| args.iter().position(|a| a == name).and_then(|at| args.get(at + 1).cloned());
+    let runs: usize = option("--runs").map_or(3, |n| n.parse().expect("--runs takes a number"));
+    let records: u64 = option("--records").map_or(5_000_000, |n| n.parse().expect("--records takes a number"));
+    let only = option("--only");
+    let mut bench = Bench::start();
+    let mut table = String::new();
+    for work in WORKS.iter().filter(|w| only.as_ref().is_none_or(|o| w.name == o)) {
+        bench.load(work, records / work.part);
+        let mut used: [Vec<Used>; 3] = Default::default();
+        for _ in 0..runs {
+            used[0].push(bench.ours(work));
+            used[1].push(bench.theirs(work));
+            if work.name == "window-count" {
+                used[2].push(bench.bare(work));
+            }
+        }
+        row(&mut table, work, records / work.part, &used);
+    }
+    let text = report(&table, runs, records);
+    println!("{text}");
+    if only.is_none() {
+        fs::write(format!("{ROOT}/benches/RESULTS.md"), text).expect("benches/RESULTS.md can be written");
+    }
+}
+
+impl Bench {
+    fn start() -> Self {
+        let project = format!("{ROOT}/benches/kafka-streams");
+        let target = PathBuf::from(std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| format!("{ROOT}/target")));
+        let classes = target.join("kafka-streams");
+        let built = format!("-DbuildDirectory={}", classes.display());
+        let done = Command::new("mvn").args(["-q", "-B", "-f", &project, &built, "package"]).status();
+        assert!(done.is_ok_and(|s| s.success()), "the Kafka Streams programs are built by Maven");
+        let path = format!("{0}/classes:{0}/lib/*", classes.display());
+        let java = ["-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "-cp", &path, "bench.Main"];
+        let java = java.map(str::to_owned).to_vec();
+        Self { broker: Broker::start(), java, scratch: tempfile::tempdir().expect("a directory"), run: 0 }
+    }
+
+    fn java(&self, heap: &str, args: &[&str]) -> Command {
+        let mut command = Command::new("java");
+        command.arg(heap).args(&self.java).args(args).env("BOOTSTRAP", &self.broker.address);
+        command.stdout(Stdio::null()).stderr(Stdio::inherit());
+        command
+    }
+
+    fn load(&self, work: &Work, records: u64) {
+        let n = records.to_string();
+        let load = ["load", "--topic", work.input, "--n", &n, "--zipf", work.zipf, "--recreate"];
+        assert!(self.java(HEAP, &load).status().is_ok_and(|s| s.success()), "the input is loaded");
+    }
+
+    fn next(&mut self, kind: &str) -> String {
+        self.run += 1;
+        format!("{kind}-{}", self.run)
+    }
+
+    fn ours(&mut self, work: &Work) -> Used {
+        let id = self.next("millstream");
+        let topology = format!("bench-{}", work.name.split(',').next().unwrap_or_default());
+        let mut command = Command::new(worker());
+        command.args(["run", &topology, "--until-end", "--create-topics"]);
+        let state = self.scratch.path().join(&id);
+        let set = [
+            ("application.id", id.as_str()),
+            ("bootstrap.servers", &self.broker.address),
+            ("state.dir", state.to_str().expect("a plain path")),
+            ("input.topic", work.input),
+            ("output.topic", &format!("{id}-out")),
+            ("windowstore.changelog.additional.retention.ms", TEN_THOUSAND_DAYS_MS),
+            ("http.listen", "127.0.0.1:0"),
+            ("log.level", "warn"),
+        ];
+        for (name, value) in set {
+            command.args(["--set", &format!("{name}={value}")]);
+        }
+        let used = measure(command);
+        self.verify(&id, work);
+        used
+    }
+
+    fn theirs(&mut self, work: &Work) -> Used {
+        let id = self.next("streams");
+        let topology = work.name.split(',').next().unwrap_or_default();
+        let (out, state) = (format!("{id}-out"), self.scratch.path().join(&id));
+        let state = state.to_str().expect("a plain path");
+        let mut args = vec!["app", "--topology", topology, "--in", work.input, "--out", &out, "--app-id", &id];
+        args.extend(["--state-dir", state]);
+        args.extend(work.options);
+        let used = measure(self.java(HEAP, &args));
+        self.verify(&id, work);
+        used
+    }
+
+    fn bare(&mut self, work: &Work) -> Used {
+        let id = self.next("bare");
+        let (out, log) = (format!("{id}-out"), format!("{id}-log"));
+        for topic in [&out, &log] {
+            self.broker.create_topic(topic, 8);
+        }
+        let mut command = Command::new(worker().with_file_name("examples").join("bare_loop"));
+        command.args([&self.broker.address, work.input, &out, &log]);
+        let used = measure(command);
+        self.verify(&id, work);
+        used
+    }
+
+    /// Every run of one kind of work must have come to the same result.
+    fn verify(&self, id: &str, work: &Work) {
+        let out = format!("{id}-out");
+        let mut command = self.java("-Xmx2g", &["verify", "--topic", &out]);
+        let found = command.stdout(Stdio::piped()).output().expect("java runs");
+        let text = String::from_utf8_lossy(&found.stdout).into_owned();
+        let result = text.split_once("distinct=").map(|(_, rest)| rest.trim().to_owned()).expect("a result");
+        let kept = self.scratch.path().join(format!("{}.result", work.name));
+        match fs::read_to_string(&kept) {
+            Ok(first) => assert_eq!(result, first, "{id} came to another result than the first run of {}", work.name),
+            Err(_) => fs::write(kept, &result).expect("a temporary directory"),
+        }
+        println!("{id}: {result}");
+    }
+}
+
+fn worker() -> PathBuf {
+    let me = std::env::current_exe().expect("this program has a path");
+    me.parent().and_then(|examples| examples.parent()).expect("target/release/examples").join("millstream")
+}
+
+/// Runs a process to its end and asks the operating system what it has used.
+fn measure(mut command: Command) -> Used {
+    let start = Instant::now();
+    let child = command.stdout(Stdio::null()).spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let mut status = 0;
+    // SAFETY: the pid is that of a child that nobody else waits for; the out parameters are ours.
+    let usage = unsafe {
+        let mut usage = std::mem::zeroed::<libc::rusage>();
+        libc::wait4(child.id() as i32, &raw mut status, 0, &raw mut usage);
+        usage
+    };
+    assert_eq!(status, 0, "{command:?} failed");
+    let seconds = |t: libc::timeval| t.tv_sec as f64 + t.tv_usec as f64 / 1e6;
+    Used {
+        cpu_s: seconds(usage.ru_utime) + seconds(usage.ru_stime),
+        wall_s: start.elapsed().as_secs_f64(),
+        rss_mb: usage.ru_maxrss as f64 / 1024.0,
+    }
+}
+
+/// Least, median and greatest.
+fn spread(values: impl Iterator<Item = f64>) -> [f64; 3] {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    [values[0], values[values.len() / 2], values[values.len() - 1]]
+}
+
+fn row(table: &mut String, work: &Work, records: u64, used: &[Vec<Used>; 3]) {
+    let millions = records as f64 / 1e6;
+    for (who, used) in ["millstream", "Kafka Streams", "bare loop"].iter().zip(used) {
+        if used.is_empty() {
+            continue;
+        }
+        let cpu = spread(used.iter().map(|u| u.cpu_s / millions)).map(|v| format!("{v:.2}")).join(" / ");
+        let wall = spread(used.iter().map(|u| records as f64 / u.wall_s / 1e3)).map(|v| format!("{v:.0}")).join(" / ");
+        let rss = spread(used.iter().map(|u| u.rss_mb)).map(|v| format!("{v:.0}")).join(" / ");
+        let _ = writeln!(table, "| {}, {millions} M | {who} | {cpu} | {wall} | {rss} | |", work.name);
+    }
+    let ratio = |other: &[Used]| spread(used[0].iter().zip(other).map(|(ours, other)| other.cpu_s / ours.cpu_s))[1];
+    let theirs = ratio(&used[1]);
+    let _ =
+        writeln!(table, "| | **CPU, Kafka Streams : millstream** | | | | **{theirs:.1}** (target {}) |", work.target);
+    if !used[2].is_empty() {
+        let over = 1.0 / ratio(&used[2]);
+        let _ = writeln!(table, "| | **CPU, millstream : bare loop** | | | | **{over:.2}** (target 1.3) |");
+    }
+}
+
+fn report(table: &str, runs: usize, records: u64) -> String {
+    let first = |file: &str, key: &str| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let line = text.lines().find(|l| l.starts_with(key)).unwrap_or_default();
+        line.split(':').nth(1).unwrap_or_default().trim().to_owned()
+    };
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    format!(
+        "# millstream and Kafka Streams 4.3.1, side by side\n\n\
+         Written by `make bench`. One broker, both programs and this machine share {cores} cores ({}, {}). {runs} runs of each, in\n\
+         turn; exactly once, one stream thread, a commit each 100 ms, RocksDB on disk, 8 partitions, values of about 100 bytes\n\
+         of JSON, 200,000 keys; {records} records in the largest input. Kafka Streams has `-Xmx512m`. Every run's output was read\n\
+         back and is the same for all. CPU and memory are of the whole process, its start included.\n\n\
+         Least / median / greatest:\n\n\
+         | work | program | CPU s per million records | thousand records/s | peak MB | median ratio |\n\
+         |---|---|---|---|---|---|\n{table}",
+        first("/proc/cpuinfo", "model name"),
+        first("/proc/meminfo", "MemTotal"),
+    )
+}
