@@ -195,6 +195,7 @@ fn live(
 
 /// The group, a fetch per partition, and all effects and answers that need not wait.
 fn client_steps(member: &mut Member, log: &mut Log, disks: &mut dyn Disks, now: Timestamp) -> bool {
+    member.follow(log);
     member.client.group(log, now);
     let mut busy = false;
     for _ in 0..member.client.fetched() {

@@ -90,13 +90,14 @@ pub fn run_files(run: FileRun, stop: &AtomicBool) -> Result<Summary> {
     let FileRun { topology, application_id, settings, inputs, mut outputs, now } = run;
     let mut log = Log::new("embedded");
     let mut counts = BTreeMap::new();
-    for topic in topology.external_sources().into_iter().chain(topology.external_sinks()) {
+    let sources = topology.external_sources().into_iter().chain(topology.global_topics());
+    for topic in sources.clone().chain(topology.external_sinks()) {
         log.create_topic(&topic, 1, TopicConfig::default());
         counts.insert(topic, 1);
     }
     let mut read = 0;
     for input in inputs {
-        if !topology.external_sources().iter().any(|t| **t == *input.topic) {
+        if !sources.clone().any(|t| *t == *input.topic) {
             return Err(not_read(&topology, &input.topic));
         }
         read += fill(&mut log, input, now)?;

@@ -1,6 +1,6 @@
 //! A worker and its client on the model log.
 
-use super::{Client, ClientConfig, Disks, trace};
+use super::{Client, ClientConfig, Disks, globals::follow, trace};
 use crate::{
     fault::Fault,
     log::Log,
@@ -27,6 +27,8 @@ pub enum Progress {
 /// A worker and its client. Each method is one kind of step; [`Member::tick`] takes them all in a fixed order.
 pub struct Member {
     worker: Worker,
+    resolved: Arc<Resolved>,
+    globals_fault: Option<Fault>,
     /// The client; the simulator reaches into it.
     pub client: Client,
 }
@@ -42,7 +44,8 @@ impl Member {
     ) -> Self {
         config.guarantee = settings.guarantee;
         config.planted = settings.planted;
-        Self { worker: Worker::new(topology, resolved, settings), client: Client::new(config, index) }
+        let worker = Worker::new(topology, Arc::clone(&resolved), settings);
+        Self { worker, resolved, globals_fault: None, client: Client::new(config, index) }
     }
 
     /// The worker.
@@ -58,6 +61,16 @@ impl Member {
     /// Asks the worker to commit, close and leave.
     pub fn stop(&mut self, now: Timestamp) {
         self.worker.handle(now, Event::Stop);
+    }
+
+    /// Reads the topics of global tables to their ends. Called before the member joins its group, and again and again: so
+    /// they are restored before any task starts.
+    pub fn follow(&mut self, log: &Log) {
+        for table in &self.resolved.globals {
+            if let Err(fault) = follow(table, log) {
+                self.globals_fault.get_or_insert(fault);
+            }
+        }
     }
 
     /// Hands one event to the worker. False when there is none.
@@ -89,12 +102,12 @@ impl Member {
 
     /// True after the worker's end.
     pub fn exited(&self) -> bool {
-        self.client.exited().is_some()
+        self.globals_fault.is_some() || self.client.exited().is_some()
     }
 
     /// Why the worker ended, when it was not asked to.
     pub fn fault(&self) -> Option<&Fault> {
-        self.client.exited().and_then(Option::as_ref)
+        self.globals_fault.as_ref().or_else(|| self.client.exited().and_then(Option::as_ref))
     }
 
     /// Takes every kind of step once: the group, fetches, answers, at most `budget` records, effects.
@@ -102,6 +115,7 @@ impl Member {
         if self.exited() {
             return Progress::Exited;
         }
+        self.follow(log);
         self.client.group(log, now);
         let mut busy = false;
         for _ in 0..self.client.fetched() {

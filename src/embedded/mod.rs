@@ -9,6 +9,7 @@ mod demo;
 mod disks;
 mod files;
 mod format;
+mod globals;
 mod member;
 #[cfg(feature = "rocksdb")]
 mod rocks_disks;

@@ -171,6 +171,7 @@ fn prepare(config: &Config, run: &Run, admin: &Admin, application_id: &str) -> R
     let mut counts = admin.counts()?;
     let mut external = run.topology.external_sources();
     external.extend(run.topology.external_sinks());
+    external.extend(run.topology.global_topics());
     let missing: Vec<Arc<str>> =
         external.iter().filter(|t| !counts.contains_key(*t)).cloned().collect::<BTreeSet<_>>().into_iter().collect();
     if !missing.is_empty() {

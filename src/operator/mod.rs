@@ -10,6 +10,7 @@ pub(crate) mod flat_map;
 pub(crate) mod flat_map_values;
 pub(crate) mod foreign_key;
 pub(crate) mod getter;
+pub(crate) mod global_join;
 pub(crate) mod join_store;
 mod join_windows;
 pub(crate) mod map;

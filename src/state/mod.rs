@@ -3,6 +3,7 @@
 mod backend;
 mod commit;
 mod flaw;
+mod global;
 mod join_rows;
 mod keys;
 mod memory;
@@ -32,6 +33,7 @@ mod tests;
 
 pub use backend::{Backend, Batch, Saved};
 pub use flaw::Flaw;
+pub use global::GlobalStore;
 pub use keys::{split_window_row, window_row};
 pub use memory::MemoryBackend;
 #[cfg(feature = "rocksdb")]

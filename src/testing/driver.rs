@@ -115,6 +115,7 @@ impl TestDriver {
         let topology = Arc::new(topology);
         let mut external = topology.external_sources();
         external.extend(topology.external_sinks());
+        external.extend(topology.global_topics());
         external.extend(options.topics.iter().map(|t| Arc::from(t.as_str())));
         let counts: BTreeMap<Arc<str>, i32> = external.into_iter().map(|t| (t, options.partitions)).collect();
         let mut resolved = topology.resolve(&options.application_id, &counts)?;
@@ -161,6 +162,7 @@ impl TestDriver {
         }
         self.disks.release_all();
         self.settings.session += 1;
+        self.resolved = Arc::new(self.resolved.restarted());
         self.member = start(&self.topology, &self.resolved, &self.application_id, &self.settings);
         self.join()
     }
@@ -295,11 +297,14 @@ impl TestDriver {
         self.member.worker_mut().store(TaskId { sub_topology, partition: 0 }, name)
     }
 
-    /// The rows of a store on partition 0: row id and row, in order.
+    /// The rows of a store on partition 0, or of a global table: row id and row, in order.
     ///
     /// # Errors
     /// When there is no such store.
     pub fn rows(&mut self, name: &str) -> Result<Vec<(Bytes, Row)>> {
+        if let Some(table) = self.resolved.globals.iter().find(|table| &**table.store.name() == name) {
+            return Ok(table.store.rows());
+        }
         let store = self.store(name).ok_or_else(|| Fault::stop(format!("there is no store `{name}`")))?;
         let mut rows = Vec::new();
         store.scan(&[], None, false, &mut |id, row| {
@@ -327,7 +332,8 @@ impl TestDriver {
     /// Records that were left out, whatever the reason.
     pub fn dropped(&mut self) -> u64 {
         let counters = self.member.worker_mut().snapshot().counters;
-        self.dropped + counters.values().flat_map(|c| c.dropped).sum::<u64>()
+        let global: u64 = self.resolved.globals.iter().map(|table| table.store.dropped()).sum();
+        self.dropped + global + counters.values().flat_map(|c| c.dropped).sum::<u64>()
     }
 }
 

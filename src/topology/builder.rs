@@ -77,6 +77,10 @@ pub struct StreamsBuilder {
 }
 
 impl StreamsBuilder {
+    pub(super) fn plan(&self) -> SharedPlan {
+        self.plan.clone()
+    }
+
     /// An empty topology.
     pub fn new() -> Self {
         Self { plan: Rc::new(RefCell::new(Plan::default())) }

@@ -20,14 +20,18 @@ struct Described<'a> {
 pub(crate) fn describe(physical: &Physical) -> String {
     let mut text = String::from("Topologies:\n ");
     for group in 0..physical.groups() {
-        let _ = writeln!(text, "  Sub-topology: {group}");
+        let global = physical.is_global(group);
+        let remark = if global { " for global store (will not generate tasks)" } else { "" };
+        let _ = writeln!(text, "  Sub-topology: {group}{remark}");
         let nodes = connect(physical.nodes.iter().filter(|n| n.group == group).collect());
         let mut order: Vec<usize> = (0..nodes.len()).collect();
         order.sort_by(|a, b| compare(&nodes, *a, *b));
         for at in order {
             write_node(&mut text, &nodes, at);
         }
-        text.push('\n');
+        if !global {
+            text.push('\n');
+        }
     }
     text
 }
@@ -85,6 +89,8 @@ fn write_node(text: &mut String, nodes: &[Described<'_>], at: usize) {
     let head = match &node.role {
         Role::Source { topics, .. } => format!("Source: {name} (topics: {})", set(topics)),
         Role::Processor { stores } => format!("Processor: {name} (stores: {})", set(stores)),
+        Role::GlobalSource { topic } => format!("Source: {name} (topics: [{topic}])"),
+        Role::GlobalTable { store } => format!("Processor: {name} (stores: [{store}])"),
         Role::Sink { topic: SinkTopic::External(topic) | SinkTopic::Internal(topic) } => {
             format!("Sink: {name} (topic: {topic})")
         }
@@ -94,7 +100,7 @@ fn write_node(text: &mut String, nodes: &[Described<'_>], at: usize) {
     if !matches!(node.role, Role::Sink { .. }) {
         let _ = writeln!(text, "      --> {}", names(nodes, children));
     }
-    if !matches!(node.role, Role::Source { .. }) {
+    if !matches!(node.role, Role::Source { .. } | Role::GlobalSource { .. }) {
         let _ = writeln!(text, "      <-- {}", names(nodes, parents));
     }
 }

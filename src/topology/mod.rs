@@ -7,6 +7,7 @@ mod cogroup;
 mod cogroup_windowed;
 mod describe;
 mod foreign_key;
+mod global;
 mod graph;
 mod grouped;
 mod grouped_table;
@@ -40,6 +41,7 @@ pub use branch::{BranchedKStream, Branches};
 pub use builder::{StreamsBuilder, Topics};
 pub use cogroup::CogroupedKStream;
 pub use cogroup_windowed::{SessionWindowedCogroupedKStream, TimeWindowedCogroupedKStream};
+pub use global::{GlobalKTable, GlobalTable};
 pub use graph::{FlushPoint, Graph, SourceEntry};
 pub use grouped::KGroupedStream;
 pub use grouped_table::KGroupedTable;
@@ -95,6 +97,11 @@ impl Topology {
             }
         }
         found
+    }
+
+    /// Topics of global tables, which every process reads whole; their partition counts must be known too.
+    pub fn global_topics(&self) -> Vec<Arc<str>> {
+        self.physical.globals.iter().map(|global| global.topic.clone()).collect()
     }
 
     /// Topics of others that it writes by a fixed name.

@@ -5,7 +5,8 @@ use super::{
     assemble::Factory,
     optimize,
     plan::{
-        Logical, LogicalNode, NodeIx, Plan, ProcessorPlan, SinkPlan, SinkTopic, SourcePlan, StoreTypes, StreamJoinPlan,
+        GlobalPlan, Logical, LogicalNode, NodeIx, Plan, ProcessorPlan, SinkPlan, SinkTopic, SourcePlan, StoreTypes,
+        StreamJoinPlan,
     },
 };
 use crate::{
@@ -21,9 +22,25 @@ use std::{
 /// What a running node is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Role {
-    Source { topics: Vec<Arc<str>>, internal: bool, reset: Option<OffsetReset> },
-    Processor { stores: Vec<Arc<str>> },
-    Sink { topic: SinkTopic },
+    Source {
+        topics: Vec<Arc<str>>,
+        internal: bool,
+        reset: Option<OffsetReset>,
+    },
+    Processor {
+        stores: Vec<Arc<str>>,
+    },
+    Sink {
+        topic: SinkTopic,
+    },
+    /// The source of a global table.
+    GlobalSource {
+        topic: Arc<str>,
+    },
+    /// Its one other node.
+    GlobalTable {
+        store: Arc<str>,
+    },
 }
 
 /// A node to be built for each task.
@@ -60,6 +77,8 @@ pub(crate) struct Physical {
     pub repartitions: Vec<RepartitionTopic>,
     /// Topics that must have equal partition counts (D-162).
     pub copartitioned: Vec<BTreeSet<Arc<str>>>,
+    /// Global tables in order of writing.
+    pub globals: Vec<GlobalPlan>,
 }
 
 fn taken(what: &str, name: &str) -> Fault {
@@ -81,6 +100,7 @@ impl Physical {
             types: plan.stores.iter().map(|(s, t)| (s.name.clone(), t.clone())).collect(),
             repartitions: Vec::new(),
             copartitioned: Vec::new(),
+            globals: Vec::new(),
         };
         for node in writing_order(&nodes, &roots) {
             let parents: Vec<_> = nodes[node].parents.iter().map(|p| nodes[*p].name.clone()).collect();
@@ -111,6 +131,7 @@ impl Physical {
                 parts.iter().try_for_each(|(processor, parents)| self.processor(processor, parents.clone()))
             }
             Logical::Sink(sink) => self.sink(sink, parents),
+            Logical::Global(global) => self.global(global),
             Logical::Repartition(through) => {
                 let topic =
                     RepartitionTopic { name: through.topic.clone(), partitions: through.partitions, follows: false };
@@ -138,14 +159,24 @@ impl Physical {
         Ok(())
     }
 
+    /// Refuses a topic that another source reads.
+    fn check_unread(&self, topic: &Arc<str>, source: &str) -> Result<()> {
+        let reads = |n: &PhysicalNode| match &n.role {
+            Role::Source { topics, .. } => topics.contains(topic),
+            Role::GlobalSource { topic: global } => global == topic,
+            _ => false,
+        };
+        match self.nodes.iter().find(|n| reads(n)) {
+            None => Ok(()),
+            Some(other) => Err(Fault::stop(format!("topic `{topic}` is read by another source too, `{}`", other.name))
+                .at(format!("source {source}"))
+                .hint("read it once and use that stream or table twice")),
+        }
+    }
+
     fn source(&mut self, source: &SourcePlan) -> Result<()> {
         for topic in &source.topics {
-            let read = |n: &PhysicalNode| matches!(&n.role, Role::Source { topics, .. } if topics.contains(topic));
-            if let Some(other) = self.nodes.iter().find(|n| read(n)) {
-                return Err(Fault::stop(format!("topic `{topic}` is read by another source too, `{}`", other.name))
-                    .at(format!("source {}", source.name))
-                    .hint("read it once and use that stream or table twice"));
-            }
+            self.check_unread(topic, &source.name)?;
         }
         let topics = source.topics.clone();
         let role = Role::Source { topics, internal: source.internal, reset: source.reset };
@@ -177,6 +208,24 @@ impl Physical {
 
     fn sink(&mut self, sink: &SinkPlan, parents: Vec<Arc<str>>) -> Result<()> {
         self.push(&sink.name, Role::Sink { topic: sink.topic.clone() }, parents, &sink.factory)
+    }
+
+    fn global(&mut self, global: &GlobalPlan) -> Result<()> {
+        let GlobalPlan { source, processor, topic, store, .. } = global;
+        self.check_unread(topic, source)?;
+        if self.stores.contains_key(store) || self.globals.iter().any(|g| g.store == *store) {
+            return Err(taken("store", store));
+        }
+        let factory: Factory = Arc::new(|_| Err(Fault::stop("a global table has no tasks")));
+        self.push(source, Role::GlobalSource { topic: topic.clone() }, Vec::new(), &factory)?;
+        self.push(processor, Role::GlobalTable { store: store.clone() }, vec![source.clone()], &factory)?;
+        self.globals.push(global.clone());
+        Ok(())
+    }
+
+    /// True for the group of a global table.
+    pub fn is_global(&self, group: u32) -> bool {
+        self.nodes.iter().any(|n| n.group == group && matches!(n.role, Role::GlobalSource { .. }))
     }
 
     fn check_stores(&self) -> Result<()> {

@@ -1,6 +1,6 @@
 //! The plan: what the DSL calls wrote down, as data. Node names and the order of writing follow Kafka Streams.
 
-use super::{assemble::Factory, table_link::TableLink};
+use super::{assemble::Factory, global::ReadGlobal, table_link::TableLink};
 use crate::{
     fault::{Fault, Result},
     state::StoreSpec,
@@ -100,6 +100,17 @@ pub(crate) struct RepartitionPlan {
     pub drop_null_keys: Arc<AtomicBool>,
 }
 
+/// A global table, which takes no part in any task.
+#[derive(Clone)]
+pub(crate) struct GlobalPlan {
+    /// Names of its two nodes.
+    pub source: Arc<str>,
+    pub processor: Arc<str>,
+    pub topic: Arc<str>,
+    pub store: Arc<str>,
+    pub read: ReadGlobal,
+}
+
 /// A join of two streams, whose windows are nodes of their own.
 #[derive(Clone)]
 pub(crate) struct StreamJoinPlan {
@@ -122,6 +133,7 @@ pub(crate) enum Logical {
     /// Several processors of one call, each with the names of its parents. The last one is what children see.
     Processors(Vec<(ProcessorPlan, Vec<Arc<str>>)>),
     StreamJoin(StreamJoinPlan),
+    Global(GlobalPlan),
     Sink(SinkPlan),
     Repartition(RepartitionPlan),
 }

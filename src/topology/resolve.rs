@@ -1,7 +1,7 @@
 //! Partition counts: those of real topics decide those of internal ones (D-161, D-162), and all must fit together.
 
 use super::{
-    InternalTopic, Resolved, ResolvedSub, StorePlan,
+    GlobalTable, InternalTopic, Resolved, ResolvedSub, StorePlan,
     physical::{Physical, Role},
     plan::SinkTopic,
 };
@@ -133,6 +133,12 @@ fn unequal(counts: &BTreeMap<Arc<str>, i32>) -> Fault {
         .hint("make the counts equal, or send one side through KStream::repartition_with a number of partitions")
 }
 
+fn missing(topic: &str, source: &str) -> Fault {
+    Fault::stop(format!("topic `{topic}` does not exist"))
+        .at(format!("source {source}"))
+        .hint("create it, or mend its name in the topology")
+}
+
 /// Ties a topology to an application and to real topics.
 pub(crate) fn resolve(
     physical: &Physical,
@@ -147,11 +153,8 @@ pub(crate) fn resolve(
     for node in &physical.nodes {
         if let Role::Source { topics, internal: false, .. } = &node.role {
             for topic in topics {
-                let count = external.get(topic).copied().filter(|n| *n > 0).ok_or_else(|| {
-                    Fault::stop(format!("topic `{topic}` does not exist"))
-                        .at(format!("source {}", node.name))
-                        .hint("create it, or mend its name in the topology")
-                })?;
+                let count =
+                    external.get(topic).copied().filter(|n| *n > 0).ok_or_else(|| missing(topic, &node.name))?;
                 counts.known.insert(topic.clone(), count);
             }
         }
@@ -164,7 +167,17 @@ pub(crate) fn resolve(
         sub_topologies: Vec::new(),
         internal: Vec::new(),
         partitions: BTreeMap::new(),
+        globals: Vec::new(),
     };
+    for global in &physical.globals {
+        let count = external
+            .get(&global.topic)
+            .copied()
+            .filter(|n| *n > 0)
+            .ok_or_else(|| missing(&global.topic, &global.source))?;
+        resolved.partitions.insert(global.topic.clone(), count);
+        resolved.globals.push(GlobalTable::new(global, count));
+    }
     for topic in &physical.repartitions {
         resolved.internal.push(InternalTopic {
             name: full(&topic.name),
@@ -205,6 +218,9 @@ fn sub_topology(
     id: u32,
     full: &dyn Fn(&str) -> Arc<str>,
 ) -> Result<ResolvedSub> {
+    if physical.is_global(id) {
+        return Ok(ResolvedSub { id, partitions: 0, sources: Vec::new(), stores: Vec::new() });
+    }
     let mut sources = Vec::new();
     let mut partitions = BTreeMap::new();
     for node in physical.nodes.iter().filter(|n| n.group == id) {

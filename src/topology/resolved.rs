@@ -1,7 +1,10 @@
 //! A topology tied to an application id and to the partition counts of real topics.
 
-use super::CHANGELOG_MARGIN_MS;
-use crate::state::StoreSpec;
+use super::{CHANGELOG_MARGIN_MS, GlobalTable};
+use crate::{
+    fault::{Fault, Result},
+    state::{GlobalStore, StoreSpec},
+};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// A topic that the application owns and the driver creates or checks before it joins the group.
@@ -31,7 +34,7 @@ pub struct StorePlan {
 pub struct ResolvedSub {
     /// Its number.
     pub id: u32,
-    /// Number of tasks: the partition count of its source topics, which is equal for all of them.
+    /// Number of tasks: the partition count of its source topics, which is equal for all of them; 0 for a global table.
     pub partitions: i32,
     /// Full names of its source topics, in plan order.
     pub sources: Vec<Arc<str>>,
@@ -50,9 +53,22 @@ pub struct Resolved {
     pub internal: Vec<InternalTopic>,
     /// Partition count of every topic that is read or written: sources, fixed sinks, internal ones.
     pub partitions: BTreeMap<Arc<str>, i32>,
+    /// Global tables. Whoever ties the topology to topics owns their rows: a process does it once.
+    pub globals: Vec<GlobalTable>,
 }
 
 impl Resolved {
+    /// The same for a process that starts again: its global tables are empty.
+    pub fn restarted(&self) -> Self {
+        Self { globals: self.globals.iter().map(GlobalTable::emptied).collect(), ..self.clone() }
+    }
+
+    /// The rows of a global table.
+    pub(crate) fn global_store(&self, name: &str) -> Result<Arc<GlobalStore>> {
+        let found = self.globals.iter().find(|table| &**table.store.name() == name);
+        found.map(|table| table.store.clone()).ok_or_else(|| Fault::stop(format!("there is no global table `{name}`")))
+    }
+
     /// Sets `windowstore.changelog.additional.retention.ms`: what changelogs of window stores keep, by the broker's
     /// clock, over the retention of their store. A store's own `retention.ms` wins.
     pub fn set_changelog_margin(&mut self, margin_ms: i64) {

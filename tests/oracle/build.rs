@@ -2,6 +2,7 @@
 
 use crate::{
     cogroups, expr,
+    joins::Global,
     streams::Stream,
     tables::Table,
     value::{Cell, Kind, Val},
@@ -76,6 +77,11 @@ impl Build {
                     None => self.builder.stream_with(field(node, "topic").expect("a topic"), consumed(node, &kt, &vt)),
                 };
                 vec![(id, Rc::new(Stream { h, kt, vt }))]
+            }
+            "global_table" => {
+                let store = self.materialized::<Val, Val>(node.get("store"), &kt, &vt);
+                let topic = field(node, "topic").expect("a topic");
+                vec![(id, Rc::new(Global(self.builder.global_table_with(topic, consumed(node, &kt, &vt), store))))]
             }
             "table" => {
                 let store = self.materialized::<Val, Val>(node.get("store"), &kt, &vt);

@@ -9,10 +9,10 @@ use crate::{
 };
 use millstream::{
     operator::JoinWindows,
-    topology::{Joined, KStream, KTable, StreamJoined, TableJoined},
+    topology::{GlobalKTable, Joined, KStream, KTable, StreamJoined, TableJoined},
 };
 use serde_json::Value as Json;
-use std::{rc::Rc, time::Duration};
+use std::{any::Any, rc::Rc, time::Duration};
 
 /// A join whose left side is a stream; the right side decides which.
 pub fn stream_join<K: Cell, V: Cell>(
@@ -24,6 +24,9 @@ pub fn stream_join<K: Cell, V: Cell>(
 ) -> Rc<dyn Handle> {
     let other = build.handles[field(node, "right").expect("a right side")].clone();
     let left = field(node, "op") == Some("left_join");
+    if let Some(Global(table)) = other.any().downcast_ref() {
+        return with_global(h, table, node, kt);
+    }
     if let Some(other) = other.any().downcast_ref::<Stream<K, Val>>() {
         return with_stream(h, &other.h, node, kt, [vt, &other.vt]);
     }
@@ -163,4 +166,34 @@ fn with_foreign_key<K: Cell, V: Cell, VO: Cell>(
         h.foreign_key_left_join_with(other, foreign_key, pair, joined, store)
     };
     Rc::new(Table { h: with_serde(h, &Kind::Text), kt: kt.clone(), vt: Kind::Text })
+}
+
+/// A global table.
+pub struct Global(pub GlobalKTable<Val, Val>);
+
+impl Handle for Global {
+    fn any(&self) -> &dyn Any {
+        self
+    }
+
+    fn apply(&self, node: &Json, _: &Build) -> Vec<(String, Rc<dyn Handle>)> {
+        panic!("a global table has no {}", node["op"])
+    }
+}
+
+fn with_global<K: Cell, V: Cell>(
+    h: &KStream<K, V>,
+    table: &GlobalKTable<Val, Val>,
+    node: &Json,
+    kt: &Kind,
+) -> Rc<dyn Handle> {
+    let (key, joiner) = (node["key"].clone(), field(node, "joiner").unwrap_or("pair").to_owned());
+    let select = move |k: Option<&K>, v: &V| expr::eval(&key, &own(k), &Some(v.val()));
+    let pair = move |k: Option<&K>, l: &V, r: Option<&Val>| expr::join(&joiner, &own(k), &Some(l.val()), &own(r));
+    let result = if field(node, "op") == Some("left_join") {
+        h.left_join_global(table, select, pair)
+    } else {
+        h.join_global(table, select, move |k, l, r| pair(k, l, Some(r)))
+    };
+    stream(result, kt, &Kind::Text)
 }

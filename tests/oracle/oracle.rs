@@ -181,17 +181,15 @@ fn run(topology: Topology, scenario: &Json, guarantee: Guarantee, crashes: Optio
         } else if let Some(ms) = step.get("advance_ms").and_then(Json::as_u64) {
             driver.advance(Duration::from_millis(ms))
         } else {
-            let store = driver.store(step["read_store"].as_str().expect("a store")).expect("a store");
-            let key = step.get("key").and_then(Json::as_str);
-            reads.push((
-                at,
-                match (store.spec().kind, key) {
-                    (StoreKind::Versioned { .. }, Some(key)) => {
-                        rows::version(store, key, step.get("as_of").and_then(Json::as_i64))
-                    }
-                    _ => rows::held(store, key),
-                },
-            ));
+            let (name, key) = (step["read_store"].as_str().expect("a store"), step.get("key").and_then(Json::as_str));
+            let held = match (driver.store(name), key) {
+                (None, _) => rows::global(&mut driver, name, key),
+                (Some(store), Some(key)) if matches!(store.spec().kind, StoreKind::Versioned { .. }) => {
+                    rows::version(store, key, step.get("as_of").and_then(Json::as_i64))
+                }
+                (Some(store), _) => rows::held(store, key),
+            };
+            reads.push((at, held));
             Ok(())
         };
         for topic in driver.topics() {
@@ -389,10 +387,12 @@ fn differences(
         differences.push(format!("  read {reads:?}, wanted {wanted:?}"));
     }
     for (name, entries) in expected["stores"].as_object().into_iter().flatten() {
-        let store = driver.store(name).expect("a store");
-        let held = match store.spec().kind {
-            StoreKind::Versioned { .. } => rows::versions(store, &seen.0, &seen.1),
-            _ => rows::held(store, None),
+        let held = match driver.store(name) {
+            None => rows::global(&mut driver, name, None),
+            Some(store) if matches!(store.spec().kind, StoreKind::Versioned { .. }) => {
+                rows::versions(store, &seen.0, &seen.1)
+            }
+            Some(store) => rows::held(store, None),
         };
         let wanted = rows::expected(entries, holds_sessions(expected, name));
         // With its cache on, Kafka Streams lists what the cache holds though it has expired.

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use millstream::{
     record::Timestamp,
     state::{Moments, Row, Store, StoreKind},
+    testing::TestDriver,
 };
 use serde_json::Value as Json;
 use std::{collections::BTreeSet, ops::ControlFlow};
@@ -128,4 +129,11 @@ fn join_rows(store: &Store, rows: &mut Rows) {
             }
         }
     }
+}
+
+/// Rows of a global table, all or those of one key.
+pub fn global(driver: &mut TestDriver, name: &str, key: Option<&str>) -> Rows {
+    let rows = driver.rows(name).expect("a global table").into_iter();
+    let wanted = |id: &[u8]| key.is_none_or(|key| key.as_bytes() == id);
+    rows.filter(|(id, _)| wanted(id)).map(|(id, row)| (id.to_vec(), row.value.to_vec(), Some(row.timestamp))).collect()
 }

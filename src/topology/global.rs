@@ -1,0 +1,300 @@
+//! Global tables: a full copy of a topic in every process (D-3, D-37), and joins of streams with them (D-97).
+
+use super::{
+    Consumed, KStream, Materialized, StreamsBuilder,
+    assemble::{Assembly, Built},
+    plan::{GlobalPlan, Logical, ProcessorPlan, SharedPlan},
+    serdes::Needed,
+};
+use crate::{
+    fault::{Fault, Result},
+    operator::{OnDecodeError, extract::Extractor, global_join::GlobalJoin},
+    record::{Offset, RawRecord, Timestamp},
+    state::{GlobalStore, Row},
+};
+use bytes::Bytes;
+use std::{fmt, marker::PhantomData, sync::Arc};
+
+/// A record's row in a global table; `None` leaves the record out.
+pub(crate) type ReadGlobal = Arc<dyn Fn(&RawRecord) -> Result<Option<(Bytes, Option<Row>)>> + Send + Sync>;
+
+/// A topic that is read whole by every process, as a table. Only streams can be joined with it.
+pub struct GlobalKTable<K, V> {
+    plan: SharedPlan,
+    store: Arc<str>,
+    key: Needed<K>,
+    value: Needed<V>,
+}
+
+impl<K, V> Clone for GlobalKTable<K, V> {
+    fn clone(&self) -> Self {
+        Self { plan: self.plan.clone(), store: self.store.clone(), key: self.key.clone(), value: self.value.clone() }
+    }
+}
+
+impl<K: 'static, V: 'static> GlobalKTable<K, V> {
+    /// Name of the store that holds the rows.
+    pub fn store_name(&self) -> &str {
+        &self.store
+    }
+}
+
+impl StreamsBuilder {
+    /// A topic read as a global table: each process keeps the rows of all partitions, in memory, and has read what the
+    /// topic holds before its tasks start (R-75). A null value deletes a row; a record without a key is dropped and
+    /// counted. Updates are seen as they come, whatever their event time.
+    ///
+    /// ```
+    /// use millstream::{codec::serdes, testing::TestDriver, topology::StreamsBuilder};
+    /// let builder = StreamsBuilder::new();
+    /// let airports = builder.global_table::<String, String>("airports");
+    /// builder
+    ///     .stream::<String, String>("flights")
+    ///     .join_global(&airports, |_, airport| Some(airport.clone()), |_, code, name| Some(format!("{code}: {name}")))
+    ///     .to("named");
+    ///
+    /// let mut driver = TestDriver::new(builder.build().unwrap()).unwrap();
+    /// let text = serdes::string();
+    /// for (topic, key, value) in [("airports", "JFK", "Kennedy"), ("flights", "1", "JFK"), ("flights", "2", "LHR")] {
+    ///     driver.pipe(topic, &text, &text, Some(&key.to_owned()), Some(&value.to_owned()), 0).unwrap();
+    /// }
+    /// let named = driver.read("named", &text, &text).unwrap();
+    /// assert_eq!(named.len(), 1);
+    /// assert_eq!(named[0].value.as_deref(), Some("JFK: Kennedy"));
+    /// ```
+    pub fn global_table<K: 'static, V: 'static>(&self, topic: &str) -> GlobalKTable<K, V> {
+        self.global_table_with(topic, Consumed::default(), Materialized::default())
+    }
+
+    /// As [`StreamsBuilder::global_table`], with serdes, names and a timestamp extractor. Of `materialized` only the name
+    /// and the serdes count: there is no changelog, no cache and no disk.
+    ///
+    /// ```
+    /// # use millstream::topology::{Consumed, Materialized, StreamsBuilder};
+    /// # let builder = StreamsBuilder::new();
+    /// let stored = Materialized::as_store("airports");
+    /// let airports = builder.global_table_with::<String, String>("airports", Consumed::default(), stored);
+    /// assert_eq!(airports.store_name(), "airports");
+    /// ```
+    pub fn global_table_with<K: 'static, V: 'static>(
+        &self,
+        topic: &str,
+        consumed: Consumed<K, V>,
+        materialized: Materialized<K, V>,
+    ) -> GlobalKTable<K, V> {
+        let shared = self.plan();
+        let plan = &mut *shared.borrow_mut();
+        plan.check_name(topic);
+        let store: Arc<str> = match &materialized.name {
+            Some(name) => {
+                plan.check_name(name);
+                name.as_str().into()
+            }
+            None => plan.generate_store(&format!("{topic}-")),
+        };
+        let given = consumed.name.as_deref();
+        let source = plan.name_suffixed(given, "-source", "KSTREAM-SOURCE-");
+        let name = plan.name(given, "KTABLE-SOURCE-");
+        let key = plan.need(consumed.key.as_ref().or(materialized.key.as_ref()), "key", &name);
+        let value = plan.need(consumed.value.as_ref().or(materialized.value.as_ref()), "value", &name);
+        let types = (key.clone(), value.clone(), consumed.extractor, consumed.on_decode_error);
+        let place = source.clone();
+        let read: ReadGlobal = Arc::new(move |raw| {
+            let (key, value, extractor, on_error) = &types;
+            read_row(&place, raw, key, value, extractor, *on_error)
+        });
+        let global = GlobalPlan { source, processor: name.clone(), topic: topic.into(), store: store.clone(), read };
+        plan.add(&[], name, Logical::Global(global));
+        GlobalKTable { plan: shared.clone(), store, key, value }
+    }
+}
+
+/// Checks a record as a source does, and gives the row that it writes.
+fn read_row<K: 'static, V: 'static>(
+    source: &str,
+    raw: &RawRecord,
+    key: &Needed<K>,
+    value: &Needed<V>,
+    extractor: &Extractor<K, V>,
+    on_error: OnDecodeError,
+) -> Result<Option<(Bytes, Option<Row>)>> {
+    let place = || format!("source {source}, offset {}", raw.offset);
+    let Some(id) = &raw.key else { return Ok(None) };
+    let read = || -> Result<(K, Option<V>)> {
+        Ok((key.get()?.decode(id)?, raw.value.as_ref().map(|bytes| value.get()?.decode(bytes)).transpose()?))
+    };
+    let (typed_key, typed_value) = match read() {
+        Ok(typed) => typed,
+        Err(_) if on_error == OnDecodeError::Continue => return Ok(None),
+        Err(fault) => {
+            return Err(Fault::stop(format!("a record can't be read: {}", fault.what()))
+                .at(place())
+                .hint("mend the serde, or leave such records out (OnDecodeError::Continue)"));
+        }
+    };
+    let timestamp: Timestamp = match extractor {
+        Extractor::Function(extract) => extract(Some(&typed_key), typed_value.as_ref(), raw.timestamp, -1),
+        Extractor::FailOnInvalid if raw.timestamp < 0 => {
+            return Err(Fault::stop("the record has no valid timestamp").at(place()));
+        }
+        _ => raw.timestamp,
+    };
+    if timestamp < 0 {
+        return Ok(None);
+    }
+    let row = raw.value.as_ref().map(|value| Row { value: (&value[..]).into(), timestamp });
+    Ok(Some((Bytes::copy_from_slice(id), row)))
+}
+
+impl<K: 'static, V: 'static> KStream<K, V> {
+    /// Joins each record with the row of a global table whose key `select` names; a record without such a row is left out.
+    /// The joiner sees the record's key, not the row's. Nothing is repartitioned, and the counts of partitions may differ
+    /// (D-97). A record without a value, or that names no key, is dropped and counted; one without a key of its own is
+    /// not (D-72).
+    ///
+    /// ```
+    /// # use millstream::topology::StreamsBuilder;
+    /// # let builder = StreamsBuilder::new();
+    /// let rates = builder.global_table::<String, f64>("rates");
+    /// let euros = builder.stream::<String, f64>("euros");
+    /// euros.join_global(&rates, |currency, _| currency.cloned(), |_, sum, rate| Some(sum * rate)).to("dollars");
+    /// # builder.build().unwrap();
+    /// ```
+    pub fn join_global<GK, GV, VR, S, F>(&self, table: &GlobalKTable<GK, GV>, select: S, joiner: F) -> KStream<K, VR>
+    where
+        GK: 'static,
+        GV: 'static,
+        VR: 'static,
+        S: Fn(Option<&K>, &V) -> Option<GK> + Send + Sync + 'static,
+        F: Fn(Option<&K>, &V, &GV) -> Option<VR> + Send + Sync + 'static,
+    {
+        self.join_globally(table, select, move |key, value, row| joiner(key, value, row?), false)
+    }
+
+    /// As [`KStream::join_global`], and a record without such a row, or that names no key, is joined with `None`.
+    ///
+    /// ```
+    /// # use millstream::topology::StreamsBuilder;
+    /// # let builder = StreamsBuilder::new();
+    /// let rates = builder.global_table::<String, f64>("rates");
+    /// let euros = builder.stream::<String, f64>("euros");
+    /// euros.left_join_global(&rates, |currency, _| currency.cloned(), |_, sum, rate| Some(sum * rate?)).to("dollars");
+    /// # builder.build().unwrap();
+    /// ```
+    pub fn left_join_global<GK, GV, VR, S, F>(
+        &self,
+        table: &GlobalKTable<GK, GV>,
+        select: S,
+        joiner: F,
+    ) -> KStream<K, VR>
+    where
+        GK: 'static,
+        GV: 'static,
+        VR: 'static,
+        S: Fn(Option<&K>, &V) -> Option<GK> + Send + Sync + 'static,
+        F: Fn(Option<&K>, &V, Option<&GV>) -> Option<VR> + Send + Sync + 'static,
+    {
+        self.join_globally(table, select, joiner, true)
+    }
+
+    fn join_globally<GK, GV, VR, S, F>(
+        &self,
+        table: &GlobalKTable<GK, GV>,
+        select: S,
+        joiner: F,
+        left: bool,
+    ) -> KStream<K, VR>
+    where
+        GK: 'static,
+        GV: 'static,
+        VR: 'static,
+        S: Fn(Option<&K>, &V) -> Option<GK> + Send + Sync + 'static,
+        F: Fn(Option<&K>, &V, Option<&GV>) -> Option<VR> + Send + Sync + 'static,
+    {
+        let plan = &mut *self.plan.borrow_mut();
+        // Kafka Streams names inner joins so too.
+        let name = plan.name(self.next_name.as_deref(), "KSTREAM-LEFTJOIN-");
+        let (store, key, value) = (table.store.clone(), table.key.clone(), table.value.clone());
+        let (select, joiner) = (Arc::new(select), Arc::new(joiner));
+        let processor = ProcessorPlan {
+            name: name.clone(),
+            stores: Vec::new(),
+            connected: Vec::new(),
+            factory: Arc::new(move |asm: &mut Assembly<'_>| {
+                Ok(Built::node::<K, V, _>(GlobalJoin {
+                    table: asm.resolved.global_store(&store)?,
+                    key: key.get()?,
+                    value: value.get()?,
+                    select: select.clone(),
+                    joiner: joiner.clone(),
+                    left,
+                    children: asm.children::<K, VR>()?,
+                    takes: PhantomData,
+                }))
+            }),
+        };
+        let node = plan.add(&[self.node], name.clone(), Logical::Processor(processor));
+        KStream::new(self.plan.clone(), node, name, self.key.clone(), None, self.sources.clone(), self.repartition)
+    }
+}
+
+/// A global table of a running process: what the driver needs to keep it filled.
+#[derive(Clone)]
+pub struct GlobalTable {
+    /// Its topic.
+    pub topic: Arc<str>,
+    /// Partitions of the topic; every process reads all of them.
+    pub partitions: i32,
+    /// Its rows, which all tasks of the process share.
+    pub store: Arc<GlobalStore>,
+    read: ReadGlobal,
+}
+
+impl fmt::Debug for GlobalTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GlobalTable({} on {})", self.store.name(), self.topic)
+    }
+}
+
+impl PartialEq for GlobalTable {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.topic, self.partitions, self.store.name()) == (&other.topic, other.partitions, other.store.name())
+    }
+}
+
+impl Eq for GlobalTable {}
+
+impl GlobalTable {
+    pub(super) fn new(plan: &GlobalPlan, partitions: i32) -> Self {
+        let store = Arc::new(GlobalStore::new(plan.store.clone()));
+        Self { topic: plan.topic.clone(), partitions, store, read: plan.read.clone() }
+    }
+
+    /// The same table without rows, not restored.
+    pub(super) fn emptied(&self) -> Self {
+        Self { store: Arc::new(GlobalStore::new(self.store.name().clone())), ..self.clone() }
+    }
+
+    /// Applies records of a partition, in order. `next` is the offset after them; records below the position that was
+    /// reached before are passed over.
+    ///
+    /// # Errors
+    /// When a record can't be read and the table doesn't leave such records out.
+    pub fn apply(&self, partition: i32, records: &[RawRecord], next: Offset) -> Result<()> {
+        let position = self.store.position(partition).unwrap_or(0);
+        let (mut rows, mut dropped) = (Vec::new(), 0);
+        for raw in records.iter().filter(|raw| raw.offset >= position) {
+            match (self.read)(raw).map_err(|fault| place(fault, &self.topic, partition))? {
+                Some(row) => rows.push(row),
+                None => dropped += 1,
+            }
+        }
+        self.store.apply(partition, rows, next, dropped);
+        Ok(())
+    }
+}
+
+fn place(fault: Fault, topic: &str, partition: i32) -> Fault {
+    let at = format!("{topic}-{partition}, {}", fault.place());
+    fault.at(at)
+}
