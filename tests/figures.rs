@@ -2,6 +2,7 @@
 
 use millstream::{
     record::{Headers, RawRecord, TopicPartition},
+    runtime::Board,
     topology::StreamsBuilder,
     worker::{Effect, Event, GroupMetadata, Outcome, Request, Settings, Snapshot, Stable, Worker},
 };
@@ -84,6 +85,30 @@ fn a_commit_is_overdue_from_the_interval_after_the_work_to_its_end() {
     scene.end_commit(90_000, Outcome::Committed);
     scene.step(90_100);
     assert_eq!((scene.figures().overdue_since, scene.figures().committed), (None, 1));
+}
+
+/// `/health/live` and `/health/ready`, of a worker that works, waits for an answer, gets it, and is asked for its
+/// partitions.
+#[test]
+fn health_follows_the_worker() {
+    let board = Board::new(1, 60_000);
+    let mut scene = Scene::new();
+    let health = |scene: &mut Scene, now: i64| {
+        board.publish(0, scene.figures());
+        (board.live(now), board.ready())
+    };
+    scene.step(900);
+    assert_eq!(health(&mut scene, 900), (Ok(()), Err("stream thread 0 is starting".into())));
+    scene.assign(1_000);
+    assert_eq!(health(&mut scene, 1_000), (Ok(()), Ok(())));
+    scene.step(1_100);
+    assert_eq!(health(&mut scene, 61_100), (Ok(()), Ok(())), "slow, but not yet too slow");
+    let overdue = "stream thread 0 has work, and its commit is overdue for 60001 ms".to_owned();
+    assert_eq!(health(&mut scene, 61_101), (Err(overdue), Ok(())));
+    scene.end_commit(61_200, Outcome::Committed);
+    assert_eq!(health(&mut scene, 61_200), (Ok(()), Ok(())));
+    scene.handle(62_000, Event::Revoked);
+    assert_eq!(health(&mut scene, 200_000), (Ok(()), Err("stream thread 0 is rebalancing".into())));
 }
 
 #[test]
