@@ -5,7 +5,7 @@ use crate::{
     codec::Serde,
     fault::{Fault, Result},
     record::{SourceContext, StoreIx, TaskId, Timestamp},
-    state::{KeyValueStore, Store, VersionedKeyValueStore, WindowStore},
+    state::{KeyValueStore, SessionStore, Store, VersionedKeyValueStore, WindowStore},
 };
 use std::{any::Any, collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -86,6 +86,16 @@ impl<'a> ProcessingContext<'a> {
     pub fn window_store<K: 'static, V: 'static>(&mut self, name: &str) -> Result<WindowStore<'_, K, V>> {
         let (store, types) = self.typed(name)?;
         WindowStore::new(self.cx.store(store), &types.key, &types.value)
+    }
+
+    /// A session store that this processor is connected to. Writes have the time of the record in hand, or of the
+    /// punctuation.
+    ///
+    /// # Errors
+    /// As [`ProcessingContext::store`].
+    pub fn session_store<K: 'static, V: 'static>(&mut self, name: &str) -> Result<SessionStore<'_, K, V>> {
+        let (store, types) = self.typed(name)?;
+        SessionStore::new(self.cx.store(store), &types.key, &types.value, self.timestamp)
     }
 
     /// A versioned store that this processor is connected to.

@@ -44,4 +44,4 @@ pub use short_bytes::ShortBytes;
 pub use spec::{StoreKind, StoreSpec};
 pub use store::Store;
 pub use versioned::{VersionPut, VersionRow};
-pub use views::{KeyValueStore, ValueAndTimestamp, VersionedKeyValueStore, VersionedRecord, WindowStore};
+pub use views::{KeyValueStore, SessionStore, ValueAndTimestamp, VersionedKeyValueStore, VersionedRecord, WindowStore};

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     fault::{Fault, Result},
     operator::source::SourceNode,
+    state::{Moments, Segmented, StoreKind},
 };
 use std::{any::TypeId, cell::RefCell, collections::BTreeSet, rc::Rc, sync::Arc};
 
@@ -155,6 +156,15 @@ impl StreamsBuilder {
         plan.check_name(&spec.name);
         if plan.stores.iter().any(|s| s.0.name == spec.name) {
             plan.error(Fault::stop(format!("store `{}` is added twice", spec.name)).hint("give it another name"));
+        }
+        if let StoreKind::Segmented(Segmented { moments: Moments::Window { size_ms }, retention_ms, .. }) = spec.kind
+            && retention_ms < size_ms
+        {
+            plan.error(
+                Fault::stop(format!("a retention of {retention_ms} ms is shorter than the window, {size_ms} ms"))
+                    .at(format!("store {}", spec.name))
+                    .hint("keep windows at least that long (P-31)"),
+            );
         }
         plan.stores.push((spec, types));
     }

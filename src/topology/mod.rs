@@ -144,3 +144,6 @@ impl Topology {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod windowing_tests;

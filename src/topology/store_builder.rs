@@ -3,9 +3,13 @@
 use crate::{
     codec::Serde,
     operator::processing::StoreTypes,
-    state::{StoreKind, StoreSpec},
+    state::{Moments, Segmented, StoreKind, StoreSpec},
 };
-use std::{any::Any, collections::BTreeMap, sync::Arc};
+use std::{any::Any, collections::BTreeMap, sync::Arc, time::Duration};
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
 
 /// A store for processors, to be added with [`StreamsBuilder::add_state_store`](super::StreamsBuilder::add_state_store).
 pub struct StoreBuilder<K, V> {
@@ -16,9 +20,53 @@ pub struct StoreBuilder<K, V> {
 impl<K: 'static, V: 'static> StoreBuilder<K, V> {
     /// A key-value store with a changelog.
     pub fn key_value(name: impl Into<String>, key: Serde<K>, value: Serde<V>) -> Self {
+        Self::of(StoreKind::KeyValue, name.into(), key, value)
+    }
+
+    /// A window store with a changelog: rows by key and window start, read with
+    /// [`ProcessingContext::window_store`](crate::operator::ProcessingContext::window_store). A window lives until stream
+    /// time, the greatest start that was put, is past its start by `retention`; the build fails when that is less than
+    /// `size` (P-31).
+    ///
+    /// ```
+    /// use millstream::{codec::serdes, topology::{StoreBuilder, StreamsBuilder}};
+    /// use std::time::Duration;
+    /// let (hour, day) = (Duration::from_secs(3_600), Duration::from_secs(86_400));
+    /// let builder = StreamsBuilder::new();
+    /// builder.add_state_store(StoreBuilder::window("per-hour", day, hour, serdes::string(), serdes::i64()));
+    /// ```
+    pub fn window(
+        name: impl Into<String>,
+        retention: Duration,
+        size: Duration,
+        key: Serde<K>,
+        value: Serde<V>,
+    ) -> Self {
+        let size_ms = millis(size);
+        let kind = Segmented::new(Moments::Window { size_ms }, millis(retention), size_ms);
+        Self::of(StoreKind::Segmented(kind), name.into(), key, value)
+    }
+
+    /// A session store with a changelog: rows by key, start and end, read with
+    /// [`ProcessingContext::session_store`](crate::operator::ProcessingContext::session_store). A session lives until
+    /// stream time, the greatest end that was put, is past its end by `retention` (P-32).
+    ///
+    /// ```
+    /// use millstream::{codec::serdes, topology::{StoreBuilder, StreamsBuilder}};
+    /// use std::time::Duration;
+    /// let builder = StreamsBuilder::new();
+    /// let day = Duration::from_secs(86_400);
+    /// builder.add_state_store(StoreBuilder::session("visits", day, serdes::string(), serdes::i64()).in_memory());
+    /// ```
+    pub fn session(name: impl Into<String>, retention: Duration, key: Serde<K>, value: Serde<V>) -> Self {
+        let kind = Segmented::new(Moments::Session, millis(retention), 0);
+        Self::of(StoreKind::Segmented(kind), name.into(), key, value)
+    }
+
+    fn of(kind: StoreKind, name: String, key: Serde<K>, value: Serde<V>) -> Self {
         let spec = StoreSpec {
-            name: name.into().into(),
-            kind: StoreKind::KeyValue,
+            name: name.into(),
+            kind,
             timestamped: false,
             logged: true,
             changelog_config: BTreeMap::new(),

@@ -1,10 +1,12 @@
 //! Typed views over a store, as user processors see it. A view lasts for one piece of work; the rows stay in the store.
 
 mod key_value;
+mod session;
 mod versioned;
 mod window;
 
 pub use key_value::KeyValueStore;
+pub use session::SessionStore;
 pub use versioned::{VersionedKeyValueStore, VersionedRecord};
 pub use window::WindowStore;
 

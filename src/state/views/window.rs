@@ -5,8 +5,9 @@ use crate::{
     codec::Serde,
     fault::{Fault, Result},
     record::{Timestamp, Windowed},
-    state::{Row, Store, StoreKind, split_window_row, window_row},
+    state::{Moments, Row, Segmented, Store, StoreKind, split_window_row, window_row},
 };
+use bytes::Bytes;
 use std::ops::ControlFlow;
 
 /// A store by key and window start, typed (P-37). A window lives until the store's stream time is past its start by
@@ -18,6 +19,8 @@ pub struct WindowStore<'a, K, V> {
     keys: &'a Serde<K>,
     values: &'a Serde<V>,
     size_ms: i64,
+    /// How a store whose windows are found by key makes its row ids; the others have the start first.
+    by_key: Option<Segmented>,
 }
 
 impl<'a, K: 'static, V: 'static> WindowStore<'a, K, V> {
@@ -27,20 +30,31 @@ impl<'a, K: 'static, V: 'static> WindowStore<'a, K, V> {
     /// When `store` is no window store.
     pub fn new(store: &'a mut Store, keys: &'a Serde<K>, values: &'a Serde<V>) -> Result<Self> {
         match store.spec().kind {
-            StoreKind::Window { size_ms, .. } => Ok(Self { store, keys, values, size_ms }),
+            StoreKind::Window { size_ms, .. } => Ok(Self { store, keys, values, size_ms, by_key: None }),
+            StoreKind::Segmented(kind @ Segmented { moments: Moments::Window { size_ms }, .. }) => {
+                Ok(Self { store, keys, values, size_ms, by_key: Some(kind) })
+            }
             _ => Err(Fault::stop(format!("store {} is no window store", store.spec().name))
                 .hint("ask for it as the key-value store or session store that it is")),
         }
     }
 
+    fn row(&self, key: &K, start: Timestamp) -> Result<Bytes> {
+        let key = self.keys.to_bytes(key)?;
+        Ok(match self.by_key {
+            Some(kind) => kind.row(&key, start, start),
+            None => window_row(start, &key),
+        })
+    }
+
     /// Sets the row of a key in the window that starts at `start`; `None` deletes it. False when the window has
-    /// expired: the write is dropped.
+    /// expired: it can't be read, though the write is logged.
     ///
     /// # Errors
     /// When key or value can't be written as bytes, or `start` is negative.
     pub fn put(&mut self, key: &K, value: Option<&V>, start: Timestamp, timestamp: Timestamp) -> Result<bool> {
-        let value = encode_value(self.values, value)?;
-        self.store.put(window_row(start, &self.keys.to_bytes(key)?), value, timestamp)
+        let (row, value) = (self.row(key, start)?, encode_value(self.values, value)?);
+        self.store.put(row, value, timestamp)
     }
 
     /// The row of a key in the window that starts at `start`.
@@ -48,13 +62,14 @@ impl<'a, K: 'static, V: 'static> WindowStore<'a, K, V> {
     /// # Errors
     /// When the key can't be written as bytes, the stored value is of another type, or the disk fails.
     pub fn fetch(&mut self, key: &K, start: Timestamp) -> Result<Option<ValueAndTimestamp<V>>> {
-        let row = self.store.get(&window_row(start, &self.keys.to_bytes(key)?))?;
+        let row = self.store.get(&self.row(key, start)?)?;
         row.map(|row| decode_row(&self.store.spec().name, self.values, &row)).transpose()
     }
 
     /// The rows of a key in windows that start from `from` to `to`, both included, with their window starts.
     ///
-    /// Windows of other keys lie in between; they are passed over with two look-ups for each window start.
+    /// In a store of tumbling or hopping windows those of other keys lie in between; they are passed over with two
+    /// look-ups for each window start.
     ///
     /// # Errors
     /// As [`WindowStore::fetch`].
@@ -66,6 +81,15 @@ impl<'a, K: 'static, V: 'static> WindowStore<'a, K, V> {
     ) -> Result<Vec<(Timestamp, ValueAndTimestamp<V>)>> {
         let key = self.keys.to_bytes(key)?;
         let mut out = Vec::new();
+        if let Some(kind) = self.by_key {
+            let mut rows: Vec<(Timestamp, Row)> = Vec::new();
+            self.store.scan_key(&key, from, to, false, &mut |id, row| {
+                rows.extend(kind.split(id).map(|(_, start, _)| (start, row)));
+                ControlFlow::Continue(())
+            })?;
+            let name = &self.store.spec().name;
+            return rows.iter().map(|(start, row)| Ok((*start, decode_row(name, self.values, row)?))).collect();
+        }
         let mut next = from.max(0);
         while next <= to {
             // The first row at or after the key in this window: the row itself, or a sign of where to look next.
@@ -102,6 +126,25 @@ impl<'a, K: 'static, V: 'static> WindowStore<'a, K, V> {
         if to < from.max(0) {
             return Ok(Vec::new());
         }
+        if let Some(kind) = self.by_key {
+            let mut ids: Vec<Bytes> = Vec::new();
+            self.store.scan(b"", None, false, &mut |id, _| {
+                let start = kind.split(id).map(|(_, start, _)| start);
+                if start.is_some_and(|start| (from..=to).contains(&start)) {
+                    ids.push(Bytes::copy_from_slice(id));
+                }
+                ControlFlow::Continue(())
+            })?;
+            ids.sort_by_cached_key(|id| kind.split(id).map(|(key, start, _)| (start, key.to_vec())));
+            let mut found = Vec::with_capacity(ids.len());
+            for id in ids {
+                // A segment that is kept may hold windows that have expired.
+                let Some((row, (key, start, end))) = self.store.get(&id)?.zip(kind.split(&id)) else { continue };
+                let key = keys.decode(key).map_err(|fault| foreign(&name, fault))?;
+                found.push((Windowed::new(key, start, end), decode_row(&name, values, &row)?));
+            }
+            return Ok(found);
+        }
         collect(self.store, &window_row(from.max(0), b""), end_of(to).as_deref(), false, |id, row| {
             let (start, key) = split_window_row(id)
                 .ok_or_else(|| foreign(&name, crate::codec::malformed("a window row id without a window start")))?;
@@ -121,7 +164,7 @@ impl<'a, K: 'static, V: 'static> WindowStore<'a, K, V> {
 }
 
 /// The first row id after all windows that start at `last` or before.
-fn end_of(last: Timestamp) -> Option<bytes::Bytes> {
+fn end_of(last: Timestamp) -> Option<Bytes> {
     Some(window_row(last.checked_add(1)?, b""))
 }
 
@@ -132,9 +175,13 @@ mod tests {
 
     const WINDOW: StoreKind = StoreKind::Window { size_ms: 10, retention_ms: 100 };
 
-    fn with_view(test: impl FnOnce(&mut WindowStore<'_, String, i64>)) {
-        let (mut store, keys, values) = (store(WINDOW), serdes::string(), serdes::i64());
-        test(&mut WindowStore::new(&mut store, &keys, &values).unwrap());
+    /// Runs a test on both kinds of window stores.
+    fn with_view(test: impl Fn(&mut WindowStore<'_, String, i64>)) {
+        let by_key = StoreKind::Segmented(Segmented::new(Moments::Window { size_ms: 10 }, 100, 10));
+        for kind in [WINDOW, by_key] {
+            let (mut store, keys, values) = (store(kind), serdes::string(), serdes::i64());
+            test(&mut WindowStore::new(&mut store, &keys, &values).unwrap());
+        }
     }
 
     #[test]
