@@ -144,6 +144,3 @@ impl Topology {
 
 #[cfg(test)]
 mod tests;
-
-#[cfg(test)]
-mod windowing_tests;

@@ -1,12 +1,15 @@
 //! Sliding windows, sessions and cogroups through the whole worker.
 
-use super::*;
-use crate::{
+use millstream::{
     codec::serdes,
     fault::Result,
     operator::{EmitStrategy, UnlimitedWindows},
     record::{Record, Timestamp, Windowed},
     testing::TestDriver,
+    topology::{
+        KGroupedStream, Materialized, Processor, ProcessorContext, SessionWindows, SlidingWindows, StoreBuilder,
+        StreamsBuilder,
+    },
 };
 use std::{collections::BTreeMap, time::Duration};
 
