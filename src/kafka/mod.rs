@@ -8,6 +8,7 @@ mod clients;
 mod config_check;
 mod consumer;
 mod fence;
+mod globals;
 mod group;
 mod helpers;
 mod process;
@@ -111,6 +112,10 @@ pub fn run(config: &Config, run: Run) -> Result<()> {
     let own_topics = resolved.internal.iter().any(|t| t.repartition);
     let stop = Arc::new(AtomicBool::new(false));
     let mut threads: Vec<(JoinHandle<Result<()>>, Arc<AtomicBool>)> = Vec::new();
+    if let Some(reader) = globals::start(&shared.clients, &resolved.globals, count, &run.stop, &stop)? {
+        // It is never what a run until the end waits for.
+        threads.push((reader, Arc::new(AtomicBool::new(true))));
+    }
     for number in 0..count {
         let done = Arc::new(AtomicBool::new(false));
         let plan = thread::Plan {
