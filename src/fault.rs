@@ -35,11 +35,15 @@ pub struct Fault {
     what: Box<str>,
     place: Box<str>,
     hint: Box<str>,
+    /// True when an error handler has decided about it.
+    settled: bool,
+    /// True when a panic was caught.
+    panicked: bool,
 }
 
 impl Fault {
     fn new(remedy: Remedy, what: impl Into<Box<str>>) -> Self {
-        Self { remedy, what: what.into(), place: "".into(), hint: "".into() }
+        Self { remedy, what: what.into(), place: "".into(), hint: "".into(), settled: false, panicked: false }
     }
 
     /// A record that can't be used.
@@ -86,6 +90,30 @@ impl Fault {
     pub fn with_remedy(mut self, remedy: Remedy) -> Self {
         self.remedy = remedy;
         self
+    }
+
+    /// The same failure, about which an error handler has decided: no other is asked.
+    #[must_use]
+    pub(crate) fn settled(mut self) -> Self {
+        self.settled = true;
+        self
+    }
+
+    /// True when an error handler has decided about it.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    /// The same failure, which was a panic.
+    #[must_use]
+    pub(crate) fn panicked(mut self) -> Self {
+        self.panicked = true;
+        self
+    }
+
+    /// True when a panic was caught.
+    pub fn is_panic(&self) -> bool {
+        self.panicked
     }
 
     /// What went wrong, without place and hint.

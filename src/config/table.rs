@@ -50,6 +50,24 @@ pub const SETTINGS: &[Setting] = &[
         "Name of this process at the brokers; by default made of application and process id.",
     ),
     s("commit.interval.ms", MS, "100", "Longest time between two commits; 30000 by default at least once."),
+    s(
+        "deserialization.exception.handler",
+        Kind::OneOf(&["fail", "continue"]),
+        "fail",
+        "Input that can't be read: `fail` stops, `continue` leaves it out and counts it.",
+    ),
+    s(
+        "errors.dead.letter.queue.topic.name",
+        Kind::Text,
+        "",
+        "Topic for input records that failed, with KIP-1034's headers, in the same transaction.",
+    ),
+    s(
+        "errors.late.topic.name",
+        Kind::Text,
+        "",
+        "Topic for input records that came too late for a window, with the window in headers.",
+    ),
     s("group.instance.id", Kind::Text, "", "Static membership: the member's lasting id; a thread adds its number."),
     s("group.join.timeout.ms", MS, "600000", "How long to wait for a group that members of another program hold."),
     s("heartbeat.interval.ms", COUNT, "1000", "Time between two heartbeats to the group."),
@@ -80,10 +98,22 @@ pub const SETTINGS: &[Setting] = &[
         "Lasting id of this process; by default drawn once and kept in the state directory.",
     ),
     s(
+        "processing.exception.handler",
+        Kind::OneOf(&["fail", "continue", "retry"]),
+        "fail",
+        "Failures of processors and functions: stop, leave out what failed, or do the transaction again.",
+    ),
+    s(
         "processing.guarantee",
         Kind::OneOf(&["exactly_once_v2", "at_least_once"]),
         "exactly_once_v2",
         "What a crash may do: nothing at all, or repeat.",
+    ),
+    s(
+        "production.exception.handler",
+        Kind::OneOf(&["fail", "continue", "retry"]),
+        "fail",
+        "Records that a sink can't write: stop, leave them out, or do the transaction again.",
     ),
     s(
         "repartition.purge.interval.ms",

@@ -90,8 +90,9 @@ pub fn run_files(run: FileRun, stop: &AtomicBool) -> Result<Summary> {
     let FileRun { topology, application_id, settings, inputs, mut outputs, now } = run;
     let mut log = Log::new("embedded");
     let mut counts = BTreeMap::new();
+    let errors = settings.errors.topics().cloned().collect::<Vec<_>>();
     let sources = topology.external_sources().into_iter().chain(topology.global_topics());
-    for topic in sources.clone().chain(topology.external_sinks()) {
+    for topic in sources.clone().chain(topology.external_sinks()).chain(errors) {
         log.create_topic(&topic, 1, TopicConfig::default());
         counts.insert(topic, 1);
     }

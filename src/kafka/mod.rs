@@ -177,6 +177,7 @@ fn prepare(config: &Config, run: &Run, admin: &Admin, application_id: &str) -> R
     let mut external = run.topology.external_sources();
     external.extend(run.topology.external_sinks());
     external.extend(run.topology.global_topics());
+    external.extend((run.settings)(1).errors.topics().cloned());
     let missing: Vec<Arc<str>> =
         external.iter().filter(|t| !counts.contains_key(*t)).cloned().collect::<BTreeSet<_>>().into_iter().collect();
     if !missing.is_empty() {

@@ -1,8 +1,9 @@
 //! What an operator may ask of its task.
 
+use super::{ErrorContext, ErrorSettings, OnError, Stage};
 use crate::{
-    fault::Result,
-    record::{OutRecord, SourceContext, StoreIx, TaskId, Timestamp},
+    fault::{Fault, Result},
+    record::{OutRecord, RawRecord, SourceContext, StoreIx, TaskId, Timestamp},
     state::Store,
 };
 use std::sync::Arc;
@@ -24,6 +25,10 @@ pub enum Dropped {
     Deserialization,
     /// A newer version of the row is known.
     OutOfOrder,
+    /// A processor or a function of the topology failed, and the handler goes on.
+    Processing,
+    /// A sink can't write it, and the handler goes on.
+    Production,
 }
 
 impl Dropped {
@@ -37,11 +42,13 @@ impl Dropped {
             Self::NegativeTimestamp => "negative-timestamp",
             Self::Deserialization => "deserialization",
             Self::OutOfOrder => "out-of-order",
+            Self::Processing => "processing",
+            Self::Production => "production",
         }
     }
 
     /// Every reason.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::NullKey,
         Self::NullValue,
         Self::Late,
@@ -49,6 +56,8 @@ impl Dropped {
         Self::NegativeTimestamp,
         Self::Deserialization,
         Self::OutOfOrder,
+        Self::Processing,
+        Self::Production,
     ];
 }
 
@@ -88,6 +97,15 @@ pub trait Context {
 
     /// Replaces the input record in hand, for an update that the record cache held back. Returns the former one.
     fn set_source(&mut self, source: Option<SourceContext>) -> Option<SourceContext>;
+
+    /// The input record in hand as it came; absent in punctuation and for what the record cache held back.
+    fn input(&self) -> Option<&RawRecord>;
+
+    /// What the settings say of failed and late records.
+    fn error_settings(&self) -> &ErrorSettings;
+
+    /// What the topology's handler, or else the settings, say of a failure.
+    fn on_error(&self, stage: Stage, context: &ErrorContext<'_>, fault: &Fault) -> OnError;
 
     /// A store of this task.
     fn store(&mut self, store: StoreIx) -> &mut Store;

@@ -15,6 +15,8 @@ pub(crate) enum Extractor<K, V> {
     SkipInvalid,
     /// The broker's; in place of a negative one the greatest time seen in the partition.
     PartitionTime,
+    /// The wall clock when the record's turn comes.
+    WallClock,
     /// A function of the record. It costs a second decoding.
     Function(Arc<ExtractTime<K, V>>),
 }
@@ -25,6 +27,7 @@ impl<K, V> Clone for Extractor<K, V> {
             Self::FailOnInvalid => Self::FailOnInvalid,
             Self::SkipInvalid => Self::SkipInvalid,
             Self::PartitionTime => Self::PartitionTime,
+            Self::WallClock => Self::WallClock,
             Self::Function(f) => Self::Function(f.clone()),
         }
     }

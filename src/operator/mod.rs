@@ -3,6 +3,7 @@
 pub(crate) mod aggregate;
 pub(crate) mod branch;
 mod context;
+pub(crate) mod errors;
 pub(crate) mod extract;
 pub(crate) mod filter;
 pub(crate) mod fixed_key;
@@ -49,6 +50,7 @@ pub(crate) mod window_aggregate;
 mod windows;
 
 pub use context::{Context, Dropped, Punctuation, ScheduleId, TimeSlot};
+pub use errors::{ErrorContext, ErrorHandler, ErrorHandlers, ErrorSettings, OnError, Stage};
 pub use extract::ExtractTime;
 pub use fixed_key::{FixedKeyContext, FixedKeyProcessor, FixedKeyRecord};
 pub use join_windows::JoinWindows;
@@ -58,7 +60,6 @@ pub use processor::{Processor, ProcessorContext};
 pub use session_windows::SessionWindows;
 pub use sink::{Route, StreamPartitioner, TopicNameExtractor};
 pub use sliding_windows::SlidingWindows;
-pub use source::OnDecodeError;
 pub use table_transform::ValueTransformer;
 pub(crate) use unlimited_windows::FixedWindows;
 pub use unlimited_windows::UnlimitedWindows;

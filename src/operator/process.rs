@@ -87,11 +87,11 @@ pub trait Node {
 /// The entry of a sub-topology for the records of one source node.
 pub trait Source {
     /// The event time of a record, by the source's timestamp extractor. `partition_time` is the greatest seen so far
-    /// in the partition, -1 before the first. A negative result means: drop the record and count it (D-59).
+    /// in the partition, -1 before the first; `now` is the wall clock. A negative result means: drop the record and count it (D-59).
     ///
     /// # Errors
     /// When the extractor refuses the record.
-    fn timestamp(&self, topic: &str, raw: &RawRecord, partition_time: Timestamp) -> Result<Timestamp>;
+    fn timestamp(&self, topic: &str, raw: &RawRecord, partition_time: Timestamp, now: Timestamp) -> Result<Timestamp>;
 
     /// Decodes a record and forwards it. False when its bytes were no value and it was left out: then it is as if it had
     /// never been, and time does not move.

@@ -3,6 +3,7 @@
 use super::{
     Context, Dropped, Node, Process, SessionWindows, TimeSlot,
     aggregate::{Aggregator, Reducer, Step},
+    errors::late,
     getter::Getter,
     rows::{Rows, SegmentedRows},
     table_store::{TableStore, Update, Updates},
@@ -100,7 +101,7 @@ where
             so_far = self.step.merge(key, so_far, value.clone());
         }
         if end < close_time {
-            cx.dropped(Dropped::Late);
+            late(cx, (start, end), close_time, record.timestamp)?;
         } else {
             let grows = (start, end) != (at, at);
             for ((start, end), value) in sessions.into_iter().filter(|_| grows) {

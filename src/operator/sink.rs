@@ -1,6 +1,6 @@
 //! Where records leave: typed records to bytes, with topic and partition chosen.
 
-use super::{Context, Node, Process};
+use super::{Context, Node, Process, Stage, errors::settle};
 use crate::{
     codec::Serde,
     fault::{Fault, Remedy, Result},
@@ -54,7 +54,7 @@ pub(crate) struct Sink<K, V> {
 
 impl<K: 'static, V: 'static> Sink<K, V> {
     fn refuse(&self, fault: Fault, topic: &str) -> Fault {
-        fault.with_remedy(Remedy::Stop).at(format!("sink {}, topic {topic}", self.name))
+        fault.with_remedy(Remedy::Skip).at(format!("sink {}, topic {topic}", self.name))
     }
 
     fn route(&self, topic: &str, record: &Record<'_, K, V>, partitions: i32) -> Route {
@@ -64,6 +64,19 @@ impl<K: 'static, V: 'static> Sink<K, V> {
 
 impl<K: 'static, V: 'static> Process<K, V> for Sink<K, V> {
     fn process(&self, cx: &mut dyn Context, record: Record<'_, K, V>) -> Result<()> {
+        match self.write(cx, record) {
+            Err(fault) if fault.remedy == Remedy::Skip => {
+                let of = (record.timestamp, record.headers);
+                settle(cx, Stage::Production, &self.name, of, fault, None)
+            }
+            done => done,
+        }
+    }
+}
+
+impl<K: 'static, V: 'static> Sink<K, V> {
+    /// Writes a record. A fault to skip is the record's own: the handler decides about it.
+    fn write(&self, cx: &mut dyn Context, record: Record<'_, K, V>) -> Result<()> {
         let (topic, known) = match &self.topic {
             Topic::Fixed { topic, partitions } => (topic.clone(), *partitions),
             Topic::Dynamic(choose) => (choose(record.key, record.value).into(), None),

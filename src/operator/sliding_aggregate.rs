@@ -3,6 +3,7 @@
 use super::{
     Context, Dropped, Node, Process, SlidingWindows, TimeSlot,
     aggregate::Step,
+    errors::late,
     rows::SegmentedRows,
     table_store::{Update, Updates},
 };
@@ -62,7 +63,8 @@ where
         let close_time = stream_time.saturating_sub(self.windows.grace_ms());
         let difference = self.windows.difference_ms();
         if record.timestamp.saturating_add(difference) < close_time {
-            cx.dropped(Dropped::Late);
+            let window = (record.timestamp.saturating_sub(difference).max(0), record.timestamp);
+            late(cx, window, close_time, record.timestamp)?;
             return Ok(());
         }
         if difference == 0 {

@@ -1,6 +1,9 @@
 //! A context without a task, and a child that remembers, for the operators' own tests.
 
-use super::{Children, Context, Dropped, Edge, Process, Punctuation, ScheduleId, TimeSlot};
+use super::{
+    Children, Context, Dropped, Edge, ErrorContext, ErrorSettings, OnError, Process, Punctuation, ScheduleId, Stage,
+    TimeSlot,
+};
 use crate::{
     codec::serdes,
     fault::{Fault, Result},
@@ -8,7 +11,7 @@ use crate::{
         rows::{KeyRows, WindowRows},
         table_store::{TableStore, Updates},
     },
-    record::{Change, OutRecord, Record, SourceContext, StoreIx, TaskId, Timestamp, Windowed},
+    record::{Change, OutRecord, RawRecord, Record, SourceContext, StoreIx, TaskId, Timestamp, Windowed},
     state::{MemoryBackend, Store, StoreKind, StoreSpec},
 };
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
@@ -23,6 +26,8 @@ pub struct Kit {
     pub dropped: Vec<Dropped>,
     pub schedules: Vec<(usize, i64, Punctuation)>,
     pub commits: usize,
+    pub input: Option<RawRecord>,
+    pub errors: ErrorSettings,
 }
 
 impl Kit {
@@ -45,6 +50,8 @@ impl Kit {
             dropped: Vec::new(),
             schedules: Vec::new(),
             commits: 0,
+            input: None,
+            errors: ErrorSettings::default(),
         }
     }
 
@@ -72,6 +79,15 @@ impl Context for Kit {
     }
     fn set_source(&mut self, source: Option<SourceContext>) -> Option<SourceContext> {
         std::mem::replace(&mut self.source, source)
+    }
+    fn input(&self) -> Option<&RawRecord> {
+        self.input.as_ref()
+    }
+    fn error_settings(&self) -> &ErrorSettings {
+        &self.errors
+    }
+    fn on_error(&self, stage: Stage, _: &ErrorContext<'_>, _: &Fault) -> OnError {
+        self.errors.at(stage)
     }
     fn store(&mut self, _: StoreIx) -> &mut Store {
         &mut self.store

@@ -3,6 +3,7 @@
 use super::{
     Context, Dropped, FixedWindows, Node, Process, TimeSlot,
     aggregate::{Step, step},
+    errors::late,
     rows::{START_BYTES, WindowRows},
     table_store::{Update, Updates, emit},
 };
@@ -54,7 +55,7 @@ where
         for start in self.windows.windows_for(record.timestamp) {
             let end = start.saturating_add(self.windows.size_ms());
             if end <= close_time {
-                cx.dropped(Dropped::Late);
+                late(cx, (start, end), close_time, record.timestamp)?;
                 continue;
             }
             row[..START_BYTES].copy_from_slice(&start.to_be_bytes());

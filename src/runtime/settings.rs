@@ -2,6 +2,7 @@
 
 use crate::{
     config::Config,
+    operator::{ErrorSettings, OnError},
     worker::{Guarantee, Settings},
 };
 
@@ -33,8 +34,26 @@ pub fn worker_settings(config: &Config, threads: usize, accept_reset: bool) -> S
         delete_retention_ms: delete_retention.unwrap_or(defaults.delete_retention_ms),
         changelog_margin_ms: config.int("windowstore.changelog.additional.retention.ms"),
         request_bytes_max: config.size("max.request.size"),
+        errors: error_settings(config),
         accept_reset,
         ..defaults
+    }
+}
+
+/// What the settings say of failed and late records.
+pub fn error_settings(config: &Config) -> ErrorSettings {
+    let response = |name: &str| match config.text(name) {
+        Some("continue") => OnError::Continue,
+        Some("retry") => OnError::Retry,
+        _ => OnError::Fail,
+    };
+    let topic = |name: &str| config.text(name).filter(|topic| !topic.is_empty()).map(Into::into);
+    ErrorSettings {
+        deserialization: response("deserialization.exception.handler"),
+        processing: response("processing.exception.handler"),
+        production: response("production.exception.handler"),
+        dead_letter_topic: topic("errors.dead.letter.queue.topic.name"),
+        late_topic: topic("errors.late.topic.name"),
     }
 }
 
@@ -48,5 +67,17 @@ mod tests {
         let settings = worker_settings(&config, 2, false);
         let expected = Settings { cache_bytes_max: 5 << 20, ..Settings::default() };
         assert_eq!(settings, expected);
+    }
+    #[test]
+    fn r100_handlers_and_their_topics_come_from_the_settings() {
+        let flags = [
+            ("processing.exception.handler", "continue"),
+            ("production.exception.handler", "retry"),
+            ("errors.dead.letter.queue.topic.name", "dead"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let errors = error_settings(&Config::load(&flags, [], None).unwrap());
+        assert_eq!((errors.processing, errors.production), (OnError::Continue, OnError::Retry));
+        assert_eq!((errors.dead_letter_topic.as_deref(), errors.late_topic), (Some("dead"), None));
     }
 }

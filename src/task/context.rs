@@ -4,8 +4,10 @@ use super::{counters::Counters, outbox::Outbox, schedules::Schedules};
 use crate::{
     codec,
     fault::{Fault, Result},
-    operator::{Context, Dropped, Punctuation, ScheduleId, TimeSlot},
-    record::{OutRecord, SourceContext, StoreIx, TaskId, Timestamp},
+    operator::{
+        Context, Dropped, ErrorContext, ErrorHandlers, ErrorSettings, OnError, Punctuation, ScheduleId, Stage, TimeSlot,
+    },
+    record::{OutRecord, RawRecord, SourceContext, StoreIx, TaskId, Timestamp},
     state::Store,
     topology::Resolved,
 };
@@ -21,6 +23,9 @@ pub(super) struct Inside<'a> {
     pub now: Timestamp,
     pub stream_time: Timestamp,
     pub source: Option<SourceContext>,
+    pub input: Option<&'a RawRecord>,
+    pub errors: &'a ErrorSettings,
+    pub handlers: &'a ErrorHandlers,
     pub names: &'a [Arc<str>],
     pub slots: &'a mut [Slot],
     pub times: &'a mut [Timestamp],
@@ -54,6 +59,19 @@ impl Context for Inside<'_> {
 
     fn set_source(&mut self, source: Option<SourceContext>) -> Option<SourceContext> {
         std::mem::replace(&mut self.source, source)
+    }
+
+    fn input(&self) -> Option<&RawRecord> {
+        // What a cache held back comes with another source, or none.
+        self.input.filter(|raw| self.source.as_ref().is_some_and(|source| source.offset == raw.offset))
+    }
+
+    fn error_settings(&self) -> &ErrorSettings {
+        self.errors
+    }
+
+    fn on_error(&self, stage: Stage, context: &ErrorContext<'_>, fault: &Fault) -> OnError {
+        self.handlers.at(stage).map_or_else(|| self.errors.at(stage), |handler| handler(context, fault))
     }
 
     fn store(&mut self, store: StoreIx) -> &mut Store {
@@ -92,7 +110,7 @@ impl Context for Inside<'_> {
 
     fn send(&mut self, record: OutRecord) -> Result<()> {
         if record.bytes() > self.request_bytes_max {
-            return Err(Fault::stop(format!(
+            return Err(Fault::skip(format!(
                 "a record of {} bytes for topic `{}` is larger than max.request.size = {}",
                 record.bytes(),
                 record.topic,

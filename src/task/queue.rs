@@ -103,10 +103,10 @@ impl Queue {
     ///
     /// # Errors
     /// When the timestamp extractor refuses a record.
-    pub fn head(&mut self, left_out: &mut LeftOut) -> Result<Option<Timestamp>> {
+    pub fn head(&mut self, left_out: &mut LeftOut, now: Timestamp) -> Result<Option<Timestamp>> {
         while self.head.is_none() {
             let Some(raw) = self.records.front() else { return Ok(None) };
-            let timestamp = match self.source.timestamp(&self.partition.topic, raw, self.partition_time) {
+            let timestamp = match self.source.timestamp(&self.partition.topic, raw, self.partition_time, now) {
                 Err(fault) if fault.remedy == Remedy::Skip => None,
                 other => Some(other?),
             };

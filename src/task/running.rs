@@ -11,8 +11,11 @@ use super::{
 };
 use crate::{
     fault::{Fault, Remedy, Result},
-    operator::{Dropped, Punctuation},
-    record::{NO_TIMESTAMP, Offset, SourceContext, TaskId, Timestamp, TopicPartition},
+    operator::{
+        Dropped, ErrorSettings, Punctuation, Stage,
+        errors::{caught, settle},
+    },
+    record::{Headers, NO_TIMESTAMP, Offset, RawRecord, SourceContext, TaskId, Timestamp, TopicPartition},
     topology::{Graph, Resolved, Topology},
 };
 use std::sync::Arc;
@@ -29,6 +32,8 @@ pub struct Env<'a> {
     pub request_bytes_max: usize,
     /// `max.task.idle.ms`.
     pub max_task_idle_ms: i64,
+    /// What happens to failed and late records.
+    pub errors: &'a ErrorSettings,
 }
 
 /// The committed position of one source partition, as far as this member knows.
@@ -103,7 +108,7 @@ impl Task {
         self.processed = false;
         self.commit_requested = false;
         self.samples.iter_mut().for_each(Samples::clear);
-        let graph = topology.graph(self.id.sub_topology, env.resolved)?;
+        let graph = topology.graph_guarded(self.id.sub_topology, env.resolved, env.errors.guards_nodes())?;
         let metadata: Vec<Metadata> = self.committed.iter().map(|c| Metadata::decode(&c.metadata)).collect();
         let known = Metadata::merged_times(&metadata);
         let mut queues = Vec::with_capacity(graph.sources.len());
@@ -118,7 +123,7 @@ impl Task {
         let stream_time = queues.iter().map(|q| q.partition_time).max().unwrap_or(NO_TIMESTAMP);
         let schedules = Schedules::restored(&known);
         self.live = Some(Live { graph, queues, times, stream_time, schedules, unkeyed: 0, idle_since: None });
-        self.call(env, None, |graph, cx| graph.nodes.iter().try_for_each(|node| node.init(cx)))?;
+        self.call(env, (None, None), |graph, cx| graph.nodes.iter().try_for_each(|node| node.init(cx)))?;
         self.touched = false;
         self.check_metadata()
     }
@@ -164,13 +169,13 @@ impl Task {
         if self.live.is_none() {
             return Ok(());
         }
-        self.call(env, None, |graph, cx| graph.nodes.iter().try_for_each(|node| node.close(cx)))
+        self.call(env, (None, None), |graph, cx| graph.nodes.iter().try_for_each(|node| node.close(cx)))
     }
 
     fn call<T>(
         &mut self,
         env: &mut Env<'_>,
-        source: Option<SourceContext>,
+        (source, input): (Option<SourceContext>, Option<&RawRecord>),
         f: impl FnOnce(&Graph, &mut Inside<'_>) -> Result<T>,
     ) -> Result<T> {
         let live = self.live.as_mut().expect("only a started task is called");
@@ -181,6 +186,9 @@ impl Task {
             now: env.now,
             stream_time: live.stream_time,
             source,
+            input,
+            errors: env.errors,
+            handlers: &live.graph.handlers,
             names: &live.graph.names,
             slots: &mut self.replica.slots,
             times: &mut live.times,
@@ -190,7 +198,8 @@ impl Task {
             unkeyed: &mut live.unkeyed,
             commit_requested: &mut self.commit_requested,
         };
-        f(&live.graph, &mut cx)
+        // A panic in a function of the topology is a failure like others: the worker ends in order.
+        caught(|| f(&live.graph, &mut cx))
     }
 
     /// The source partitions with their queues.
@@ -228,9 +237,9 @@ impl Task {
         self.counters.processed_bytes += raw.bytes() as u64;
         self.counters.topics[index].processed += 1;
         self.samples[index].note(timestamp);
-        match self.call(env, Some(context), |_, cx| entry.process(cx, &raw, timestamp)) {
+        match self.call(env, (Some(context), Some(&raw)), |_, cx| entry.process(cx, &raw, timestamp)) {
             Err(fault) if fault.remedy == Remedy::Skip => {
-                self.counters.drop_at(index, Dropped::Deserialization, 1);
+                self.counters.drop_at(index, Dropped::Processing, 1);
                 tracing::warn!(task = %self.id, offset = raw.offset, %fault, "record skipped");
             }
             Ok(false) => {
@@ -259,7 +268,7 @@ impl Task {
         let mut empty = false;
         for (index, queue) in live.queues.iter_mut().enumerate() {
             let mut left_out = LeftOut::default();
-            let head = queue.head(&mut left_out);
+            let head = queue.head(&mut left_out, env.now);
             self.counters.drop_at(index, Dropped::NegativeTimestamp, left_out.negative);
             self.counters.drop_at(index, Dropped::Deserialization, left_out.corrupt);
             self.touched |= left_out.negative + left_out.corrupt > 0;
@@ -305,10 +314,13 @@ impl Task {
                 Punctuation::WallClock => env.now,
             };
             let Some((node, schedule)) = live.schedules.pop_due(kind, time) else { return Ok(()) };
-            let node = live.graph.nodes[node].clone();
+            let (node, name) = (live.graph.nodes[node].clone(), live.graph.names[node].clone());
             self.touched = true;
             self.counters.punctuated += 1;
-            self.call(env, None, |_, cx| node.punctuate(cx, schedule, time))?;
+            self.call(env, (None, None), |_, cx| {
+                let done = caught(|| node.punctuate(cx, schedule, time));
+                done.or_else(|fault| settle(cx, Stage::Processing, &name, (time, Headers::none()), fault, None))
+            })?;
         }
     }
 
@@ -322,7 +334,7 @@ impl Task {
             let slot = &self.replica.slots[point.store.0];
             if slot.store.pending_bytes() > 0 {
                 let node = self.live.as_ref().expect("checked above").graph.nodes[point.node].clone();
-                self.call(env, None, |_, cx| node.flush(cx))?;
+                self.call(env, (None, None), |_, cx| node.flush(cx))?;
             }
         }
         Ok(())

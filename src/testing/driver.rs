@@ -117,6 +117,7 @@ impl TestDriver {
         external.extend(topology.external_sinks());
         external.extend(topology.global_topics());
         external.extend(options.topics.iter().map(|t| Arc::from(t.as_str())));
+        external.extend(options.settings.errors.topics().cloned());
         let counts: BTreeMap<Arc<str>, i32> = external.into_iter().map(|t| (t, options.partitions)).collect();
         let mut resolved = topology.resolve(&options.application_id, &counts)?;
         resolved.partitions.extend(options.topics.iter().map(|t| (Arc::from(t.as_str()), options.partitions)));

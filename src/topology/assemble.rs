@@ -2,7 +2,11 @@
 
 use crate::{
     fault::{Fault, Result},
-    operator::{Children, Edge, Node, Process, Source, TimeSlot, sink::Topic},
+    operator::{
+        Children, Edge, Node, Process, Source, TimeSlot,
+        errors::{Guard, guard},
+        sink::Topic,
+    },
     record::StoreIx,
     topology::{FlushPoint, Resolved, plan::StoreTypes},
 };
@@ -19,6 +23,8 @@ pub(crate) struct Built {
     pub edge: Option<Box<dyn Any>>,
     /// What the task feeds, for a source.
     pub source: Option<Rc<dyn Source>>,
+    /// Puts a guard before the edge, where failures of the node go to a handler.
+    pub guard: Option<Guard>,
 }
 
 impl Built {
@@ -26,13 +32,13 @@ impl Built {
     pub fn node<K: 'static, V: 'static, N: Process<K, V> + Node + 'static>(node: N) -> Self {
         let node = Rc::new(node);
         let edge: Edge<K, V> = node.clone();
-        Self { node, edge: Some(Box::new(edge)), source: None }
+        Self { node, edge: Some(Box::new(edge)), source: None, guard: Some(guard::<K, V>) }
     }
 
     /// A source.
     pub fn source<N: Source + Node + 'static>(node: N) -> Self {
         let node = Rc::new(node);
-        Self { node: node.clone(), edge: None, source: Some(node) }
+        Self { node: node.clone(), edge: None, source: Some(node), guard: None }
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     fault::{Fault, Result},
-    operator::source::SourceNode,
+    operator::{ErrorContext, OnError, source::SourceNode},
     state::{Moments, Segmented, StoreKind},
 };
 use std::{any::TypeId, cell::RefCell, collections::BTreeSet, rc::Rc, sync::Arc};
@@ -167,6 +167,56 @@ impl StreamsBuilder {
             );
         }
         plan.stores.push((spec, types));
+    }
+
+    /// Decides about records whose bytes no source can read (R-100), before the setting
+    /// `deserialization.exception.handler` and after [`Consumed::on_decode_error`].
+    pub fn on_deserialization_error<F>(&self, handler: F)
+    where
+        F: Fn(&ErrorContext<'_>, &Fault) -> OnError + Send + Sync + 'static,
+    {
+        self.plan.borrow_mut().handlers.deserialization = Some(Arc::new(handler));
+    }
+
+    /// Decides about records that a processor or a function of the topology fails on, or panics (R-102), before the setting
+    /// `processing.exception.handler`. `Continue` leaves out only what the failing node would have done: its siblings get
+    /// the record, and what it forwarded and stored before stays.
+    ///
+    /// ```
+    /// use millstream::{codec::serdes, operator::OnError, testing::TestDriver, topology::StreamsBuilder};
+    /// let builder = StreamsBuilder::new();
+    /// builder
+    ///     .stream::<String, String>("numbers")
+    ///     .map_values(|text| text.map(|text| text.parse::<i64>().expect("a number")))
+    ///     .to("parsed");
+    /// builder.on_processing_error(|cx, fault| {
+    ///     println!("{} failed: {fault}", cx.node);
+    ///     OnError::Continue
+    /// });
+    ///
+    /// let mut driver = TestDriver::new(builder.build().unwrap()).unwrap();
+    /// for number in ["1", "two", "3"] {
+    ///     let (key, text) = (serdes::string(), serdes::string());
+    ///     driver.pipe("numbers", &key, &text, None, Some(&number.to_owned()), 0).unwrap();
+    /// }
+    /// assert_eq!(driver.read("parsed", &serdes::string(), &serdes::i64()).unwrap().len(), 2);
+    /// assert_eq!(driver.dropped(), 1);
+    /// ```
+    pub fn on_processing_error<F>(&self, handler: F)
+    where
+        F: Fn(&ErrorContext<'_>, &Fault) -> OnError + Send + Sync + 'static,
+    {
+        self.plan.borrow_mut().handlers.processing = Some(Arc::new(handler));
+    }
+
+    /// Decides about records that a sink can't write: a serde refuses them, or they are larger than `max.request.size`
+    /// (R-101), before the setting `production.exception.handler`. What the broker refuses ends the transaction and is done
+    /// again or stops the worker: no handler can leave a part of a transaction out.
+    pub fn on_production_error<F>(&self, handler: F)
+    where
+        F: Fn(&ErrorContext<'_>, &Fault) -> OnError + Send + Sync + 'static,
+    {
+        self.plan.borrow_mut().handlers.production = Some(Arc::new(handler));
     }
 
     /// Checks and compiles what was built.

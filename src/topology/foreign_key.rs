@@ -13,7 +13,7 @@ use crate::{
     codec::Serde,
     fault::Result,
     operator::{
-        OnDecodeError, Route, StreamPartitioner,
+        Route, StreamPartitioner,
         extract::Extractor,
         foreign_key::{Answer, Notify, Receive, Resolve, Response, Send, SendOf, responses, subscriptions},
         sink::Sink,
@@ -461,7 +461,7 @@ impl Plan {
                     key: key.get()?,
                     value: value.get()?,
                     extractor: Extractor::FailOnInvalid,
-                    on_error: OnDecodeError::Fail,
+                    on_error: None,
                     children: asm.children()?,
                 }))
             }),

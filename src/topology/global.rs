@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     fault::{Fault, Result},
-    operator::{OnDecodeError, extract::Extractor, global_join::GlobalJoin},
+    operator::{OnError, extract::Extractor, global_join::GlobalJoin},
     record::{Offset, RawRecord, Timestamp},
     state::{GlobalStore, Row},
 };
@@ -116,7 +116,7 @@ fn read_row<K: 'static, V: 'static>(
     key: &Needed<K>,
     value: &Needed<V>,
     extractor: &Extractor<K, V>,
-    on_error: OnDecodeError,
+    on_error: Option<OnError>,
 ) -> Result<Option<(Bytes, Option<Row>)>> {
     let place = || format!("source {source}, offset {}", raw.offset);
     let Some(id) = &raw.key else { return Ok(None) };
@@ -125,11 +125,11 @@ fn read_row<K: 'static, V: 'static>(
     };
     let (typed_key, typed_value) = match read() {
         Ok(typed) => typed,
-        Err(_) if on_error == OnDecodeError::Continue => return Ok(None),
+        Err(_) if on_error == Some(OnError::Continue) => return Ok(None),
         Err(fault) => {
             return Err(Fault::stop(format!("a record can't be read: {}", fault.what()))
                 .at(place())
-                .hint("mend the serde, or leave such records out (OnDecodeError::Continue)"));
+                .hint("mend the serde, or leave such records out (Consumed::on_decode_error)"));
         }
     };
     let timestamp: Timestamp = match extractor {

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     fault::{Fault, Result},
-    operator::{Node, Source},
+    operator::{ErrorHandlers, Node, Source},
     record::StoreIx,
     state::StoreSpec,
 };
@@ -45,10 +45,12 @@ pub struct Graph {
     /// Names of the operator times in the order of their [`TimeSlot`](crate::operator::TimeSlot): the keys under
     /// which they travel in the offset metadata.
     pub times: Vec<Arc<str>>,
+    /// The topology's own handlers of failed records.
+    pub handlers: ErrorHandlers,
 }
 
 /// Builds the nodes of a sub-topology, children before parents.
-pub(super) fn build(physical: &Physical, sub_topology: u32, resolved: &Resolved) -> Result<Graph> {
+pub(super) fn build(physical: &Physical, sub_topology: u32, resolved: &Resolved, guarded: bool) -> Result<Graph> {
     let mut plan: Vec<&PhysicalNode> = physical.nodes.iter().filter(|n| n.group == sub_topology).collect();
     plan.sort_by_key(|n| !n.parents.is_empty());
     if plan.is_empty() {
@@ -78,7 +80,12 @@ pub(super) fn build(physical: &Physical, sub_topology: u32, resolved: &Resolved)
             resolved,
         };
         let built = (node.factory)(&mut assembly)?;
-        let edge = built.edge.map(Rc::from);
+        let guard = built.guard.filter(|_| guarded && matches!(node.role, Role::Processor { .. }));
+        let edge = built.edge.map(|edge| match guard {
+            Some(guard) => guard(edge, node.name.clone()),
+            None => edge,
+        });
+        let edge = edge.map(Rc::from);
         made.insert(node.name.clone(), Made { node: built.node, edge, source: built.source });
     }
     flush.sort_by_key(|point| point.node);
@@ -98,6 +105,7 @@ pub(super) fn build(physical: &Physical, sub_topology: u32, resolved: &Resolved)
         stores: names.iter().map(|n| physical.stores[n].clone()).collect(),
         flush,
         times,
+        handlers: physical.handlers.clone(),
     })
 }
 

@@ -85,7 +85,17 @@ impl Topology {
     /// # Errors
     /// When there is no such sub-topology, or a node can't be made.
     pub fn graph(&self, sub_topology: u32, resolved: &Resolved) -> Result<Graph> {
-        graph::build(&self.physical, sub_topology, resolved)
+        self.graph_guarded(sub_topology, resolved, false)
+    }
+
+    /// As [`Topology::graph`]; `guarded` sends the failures of processors to a handler, one by one. They are so in any
+    /// case where the topology has a handler of its own.
+    ///
+    /// # Errors
+    /// As [`Topology::graph`].
+    pub fn graph_guarded(&self, sub_topology: u32, resolved: &Resolved, guarded: bool) -> Result<Graph> {
+        let guarded = guarded || self.physical.handlers.processing.is_some();
+        graph::build(&self.physical, sub_topology, resolved, guarded)
     }
 
     /// Topics of others that it reads; their partition counts must be known for [`Topology::resolve`].

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     fault::{Fault, Result},
+    operator::ErrorHandlers,
     state::StoreSpec,
 };
 use std::{
@@ -79,6 +80,8 @@ pub(crate) struct Physical {
     pub copartitioned: Vec<BTreeSet<Arc<str>>>,
     /// Global tables in order of writing.
     pub globals: Vec<GlobalPlan>,
+    /// The topology's own handlers of failed records.
+    pub handlers: ErrorHandlers,
 }
 
 fn taken(what: &str, name: &str) -> Fault {
@@ -101,6 +104,7 @@ impl Physical {
             repartitions: Vec::new(),
             copartitioned: Vec::new(),
             globals: Vec::new(),
+            handlers: plan.handlers.clone(),
         };
         for node in writing_order(&nodes, &roots) {
             let parents: Vec<_> = nodes[node].parents.iter().map(|p| nodes[*p].name.clone()).collect();

@@ -3,6 +3,7 @@
 use super::{assemble::Factory, global::ReadGlobal, table_link::TableLink};
 use crate::{
     fault::{Fault, Result},
+    operator::ErrorHandlers,
     state::StoreSpec,
 };
 use std::{
@@ -166,6 +167,8 @@ pub(crate) struct Plan {
     pub copartitioned: Vec<BTreeSet<Arc<str>>>,
     /// What was wrong in DSL calls; the first one fails the build.
     pub errors: Vec<Fault>,
+    /// Handlers of failed records.
+    pub handlers: ErrorHandlers,
     index: usize,
     priority: usize,
 }

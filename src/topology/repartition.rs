@@ -9,7 +9,7 @@ use crate::{
     codec::Serde,
     fault::Fault,
     operator::{
-        OnDecodeError, StreamPartitioner, TopicNameExtractor,
+        StreamPartitioner, TopicNameExtractor,
         extract::Extractor,
         filter::KeyFilter,
         sink::{Sink, Topic},
@@ -111,7 +111,7 @@ pub(super) fn through_topic<K: 'static, V: 'static>(
                 key: key.get()?,
                 value: value.get()?,
                 extractor: Extractor::FailOnInvalid,
-                on_error: OnDecodeError::Fail,
+                on_error: None,
                 children: asm.children()?,
             }))
         }),

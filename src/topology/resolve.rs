@@ -166,7 +166,7 @@ pub(crate) fn resolve(
         application_id: application_id.into(),
         sub_topologies: Vec::new(),
         internal: Vec::new(),
-        partitions: BTreeMap::new(),
+        partitions: external.clone(),
         globals: Vec::new(),
     };
     for global in &physical.globals {

@@ -262,6 +262,7 @@ impl Worker {
                 outbox: &mut crate::task::Outbox::default(),
                 request_bytes_max: self.settings.request_bytes_max,
                 max_task_idle_ms: 0,
+                errors: &self.settings.errors,
             };
             if let Err(fault) = held.task.close_nodes(&mut env) {
                 tracing::warn!(task = %id, %fault, "a processor failed to close");

@@ -301,6 +301,7 @@ impl Worker {
             outbox: &mut self.outbox,
             request_bytes_max: self.settings.request_bytes_max,
             max_task_idle_ms: self.settings.max_task_idle_ms,
+            errors: &self.settings.errors,
         };
         f(&mut self.tasks.get_mut(&id).expect("only known tasks are called").task, &mut env)
     }

@@ -1,6 +1,6 @@
 //! The limits and choices of one worker. Every queue, batch and buffer has its bound here, unit last.
 
-use crate::record::Timestamp;
+use crate::{operator::ErrorSettings, record::Timestamp};
 
 /// When input is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,6 +51,8 @@ pub struct Settings {
     pub changelog_margin_ms: i64,
     /// `max.request.size`: the largest record a sink may make, in bytes.
     pub request_bytes_max: usize,
+    /// What happens to failed and late records: the handlers and topics of `errors.*` and `*.exception.handler`.
+    pub errors: ErrorSettings,
     /// `--accept-reset`: go on without committed offsets although a changelog holds data.
     pub accept_reset: bool,
     /// `millstream.session` of the commit stamp: drawn by the driver when the producer starts.
@@ -80,6 +82,7 @@ impl Default for Settings {
             delete_retention_ms: 86_400_000,
             changelog_margin_ms: 86_400_000,
             request_bytes_max: 1 << 20,
+            errors: ErrorSettings::default(),
             accept_reset: false,
             session: 1,
             planted: crate::worker::Planted::default(),

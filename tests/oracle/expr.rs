@@ -5,6 +5,9 @@ use serde_json::Value as Json;
 
 type Opt = Option<Val>;
 
+/// What functions of scenarios throw.
+pub const BOOM: &str = "boom";
+
 fn split(name: &str) -> (&str, &str) {
     name.split_once(':').unwrap_or((name, ""))
 }
@@ -27,6 +30,8 @@ fn one(name: &str, k: &Opt, v: &Opt) -> Opt {
         "const" => return Some(Val::Text(arg.into())),
         "null" => return None,
         "null_to" => return Some(Val::Text(x.as_ref().map_or_else(|| arg.into(), Val::text))),
+        "throw_if" if x.as_ref().is_some_and(|x| x.text() == arg) => panic!("{BOOM}"),
+        "throw_if" => return x.clone(),
         "kv" => return Some(Val::Text(format!("{}={}", text(k), text(x)))),
         _ => {}
     }
@@ -76,7 +81,7 @@ pub fn kind(expr: &Json, k: &Kind, v: &Kind) -> Kind {
     let last = expr.as_array().map_or(expr, |list| list.last().expect("no empty list"));
     let name = last.as_str().expect("a text");
     match (name.trim_start_matches("k."), expr.is_array()) {
-        ("id", false) => {
+        (id, false) if id == "id" || id.starts_with("throw_if:") => {
             if name.starts_with("k.") {
                 k.clone()
             } else {
@@ -99,6 +104,8 @@ pub fn pred(name: &str, k: &Opt, v: &Opt) -> bool {
     match op {
         "true" => return true,
         "false" => return false,
+        "throw_if" if x.as_ref().is_some_and(|x| x.text() == arg) => panic!("{BOOM}"),
+        "throw_if" => return true,
         "is_null" => return x.is_none(),
         "not_null" => return x.is_some(),
         _ => {}
@@ -148,6 +155,8 @@ pub fn reduce(name: &str, a: Opt, b: Opt) -> Opt {
         "last" => b,
         "sum" => like(num(&a).wrapping_add(num(&b)), &a),
         "minus" => like(num(&a).wrapping_sub(num(&b)), &a),
+        "throw_on" if b.as_ref().is_some_and(|b| b.text() == arg) => panic!("{BOOM}"),
+        "throw_on" => joined(&a, ",", &b),
         "null_on" => {
             if b.as_ref().is_some_and(|b| b.text() == arg) {
                 None
@@ -184,6 +193,8 @@ pub fn aggregate(name: &str, k: &Opt, v: &Opt, g: Opt) -> Opt {
         "uncount" => like(num(&g).wrapping_sub(1), &g),
         "last" => v.clone(),
         "keep" => g,
+        "throw_on" if v.as_ref().is_some_and(|v| v.text() == arg) => panic!("{BOOM}"),
+        "throw_on" => joined(&g, "+", v),
         "null_on" => {
             if v.as_ref().is_some_and(|v| v.text() == arg) {
                 None
@@ -208,7 +219,8 @@ pub fn merge(name: &str, a: &Opt, b: &Opt) -> Opt {
 /// A joiner: key, left, right.
 pub fn join(name: &str, k: &Opt, l: &Opt, r: &Opt) -> Opt {
     match split(name).0 {
-        "pair" => joined(l, "|", r),
+        "throw_if_left" if l.as_ref().is_some_and(|l| l.text() == split(name).1) => panic!("{BOOM}"),
+        "pair" | "throw_if_left" => joined(l, "|", r),
         "pair_key" => Some(Val::Text(format!("{}:{}|{}", text(k), text(l), text(r)))),
         "left" => l.as_ref().map(|l| Val::Text(l.text())),
         "right" => r.as_ref().map(|r| Val::Text(r.text())),

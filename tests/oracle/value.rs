@@ -79,7 +79,10 @@ impl Codec<Val> for Kind {
         let bad = || Fault::skip(format!("these bytes are no {self:?}"));
         match self {
             Self::Text => String::from_utf8(bytes.to_vec()).map(Val::Text).map_err(|_| bad()),
-            Self::Long => bytes.try_into().map(|b| Val::Long(i64::from_be_bytes(b))).map_err(|_| bad()),
+            Self::Long => bytes
+                .try_into()
+                .map(|b| Val::Long(i64::from_be_bytes(b)))
+                .map_err(|_| Fault::skip("Size of data received by LongDeserializer is not 8")),
             Self::Session(inner) => {
                 let at = bytes.len().checked_sub(16).ok_or_else(bad)?;
                 let time = |at: usize| bytes[at..at + 8].try_into().map(i64::from_be_bytes).map_err(|_| bad());

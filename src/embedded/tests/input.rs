@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    operator::{OnDecodeError, TimeWindows},
+    operator::{OnError, TimeWindows},
     topology::Consumed,
 };
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 fn counts(consumed: Consumed<String, i64>) -> StreamsBuilder {
     let builder = StreamsBuilder::new();
     builder
-        .stream_with("in", consumed.on_decode_error(OnDecodeError::Continue))
+        .stream_with("in", consumed.on_decode_error(OnError::Continue))
         .group_by_key()
         .windowed_by(TimeWindows::of_size_and_grace(Duration::from_millis(100), Duration::ZERO))
         .count()

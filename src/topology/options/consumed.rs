@@ -2,7 +2,7 @@
 
 use crate::{
     codec::Serde,
-    operator::{ExtractTime, OnDecodeError, extract::Extractor},
+    operator::{ExtractTime, OnError, extract::Extractor},
     record::Timestamp,
     topology::OffsetReset,
 };
@@ -16,7 +16,7 @@ pub struct Consumed<K, V> {
     pub(crate) extractor: Extractor<K, V>,
     pub(crate) reset: Option<OffsetReset>,
     pub(crate) name: Option<String>,
-    pub(crate) on_decode_error: OnDecodeError,
+    pub(crate) on_decode_error: Option<OnError>,
 }
 
 impl<K, V> Default for Consumed<K, V> {
@@ -27,7 +27,7 @@ impl<K, V> Default for Consumed<K, V> {
             extractor: Extractor::FailOnInvalid,
             reset: None,
             name: None,
-            on_decode_error: OnDecodeError::Fail,
+            on_decode_error: None,
         }
     }
 }
@@ -64,9 +64,16 @@ impl<K, V> Consumed<K, V> {
         Self { extractor: Extractor::PartitionTime, ..self }
     }
 
-    /// Says what to do with bytes that can't be decoded; the default is to stop.
+    /// Gives records the wall clock of the moment when their turn comes, whatever the broker says.
     #[must_use]
-    pub fn on_decode_error(self, handler: OnDecodeError) -> Self {
-        Self { on_decode_error: handler, ..self }
+    pub fn wall_clock_timestamp(self) -> Self {
+        Self { extractor: Extractor::WallClock, ..self }
+    }
+
+    /// Says what to do with bytes of this topic that can't be decoded; otherwise the topology's handler says it, or the
+    /// setting `deserialization.exception.handler`.
+    #[must_use]
+    pub fn on_decode_error(self, response: OnError) -> Self {
+        Self { on_decode_error: Some(response), ..self }
     }
 }
