@@ -38,7 +38,7 @@ pub fn config(config: &Config, all: bool, out: &mut dyn Write) -> Result<Ending>
         let value = if e.value.is_empty() { "(not set)" } else { &e.value };
         lines += &format!("{:width$}  {value}  [{}]\n", e.name, e.origin);
         if all && let Some(setting) = setting(&e.name) {
-            lines += &format!("{:width$}    {} ({})\n", "", setting.doc, setting.kind.name());
+            lines += &format!("{:width$}    {} ({})\n", "", setting.doc, setting.kind.values());
         }
     }
     if all {

@@ -61,14 +61,15 @@ impl Kind {
         }
     }
 
-    /// The type in words.
-    pub fn name(self) -> &'static str {
+    /// What a value may be, in words.
+    pub fn values(self) -> String {
         match self {
-            Self::Text => "text",
-            Self::Int { .. } => "number",
-            Self::Bytes => "bytes",
-            Self::Flag => "true or false",
-            Self::OneOf(_) => "word",
+            Self::Text => "text".into(),
+            Self::Int { min, max: i64::MAX } => format!("a whole number from {min} on"),
+            Self::Int { min, max } => format!("a whole number from {min} to {max}"),
+            Self::Bytes => "bytes, such as 10485760 or 10MiB".into(),
+            Self::Flag => "true or false".into(),
+            Self::OneOf(words) => words.join(", "),
         }
     }
 }
