@@ -2,7 +2,8 @@
 
 use crate::{
     counting::{Job, PARTITIONS, assert_same, counted, feed, recount},
-    support::{Broker, Worker, grant},
+    rights::grant,
+    support::{Broker, Worker},
 };
 use std::{path::Path, process::Command, time::Duration};
 

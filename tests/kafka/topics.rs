@@ -24,7 +24,7 @@ fn internal_topics_that_do_not_fit_are_told() {
         &[("cleanup.policy", "compact,delete")],
         "internal topic `q28-counts-changelog` has 3 partitions, the topology needs 8",
     );
-    // Q-26, turned round: `bench-window-count` has no repartition topic, so a changelog stands for it.
+    // it is used as it is, with a warning.
     let job = Job::new(&broker, "q23");
     let short = [("cleanup.policy", "compact,delete"), ("retention.ms", "1000")];
     broker.create_topic_with("q23-counts-changelog", PARTITIONS, &short);
