@@ -70,6 +70,7 @@ fn exactly_once_under_sigkill() {
         workers.insert(victim, start(names[victim]));
     }
     for worker in workers {
+        worker.await_start();
         let log = worker.log();
         let status = worker.stop();
         assert!(status.success(), "{status}: {log}");

@@ -288,6 +288,8 @@ fn millstream() -> PathBuf {
 pub struct Worker {
     child: Child,
     log: PathBuf,
+    /// Where its own part of the log begins; a former worker of the same name may have written before.
+    begin: usize,
 }
 
 impl Worker {
@@ -303,6 +305,7 @@ impl Worker {
     pub fn alone(dir: &Path, name: &str, args: &[&str]) -> Self {
         let log = dir.join(format!("{name}.log"));
         let out = File::options().create(true).append(true).open(&log).expect("a log file");
+        let begin = std::fs::read(&log).map_or(0, |former| former.len());
         let child = Command::new(millstream())
             .arg("run")
             .args(["--set", &format!("state.dir={}", dir.join(name).display())])
@@ -312,13 +315,19 @@ impl Worker {
             .stderr(out)
             .spawn()
             .expect("the worker starts");
-        Self { child, log }
+        Self { child, log, begin }
     }
 
     /// Ends it without a goodbye.
     pub fn kill(mut self) {
         self.child.kill().expect("killed");
         self.child.wait().expect("ended");
+    }
+
+    /// Waits until it has set itself up: from then on a first SIGTERM is a wish.
+    pub fn await_start(&self) {
+        let own = || std::fs::read(&self.log).map(|l| String::from_utf8_lossy(&l[self.begin..]).into_owned());
+        until("the worker starts", || own().is_ok_and(|l| l.contains("asking the brokers for topics")));
     }
 
     /// Sends it a signal.
