@@ -26,8 +26,9 @@ use std::{
 
 /// Records of one piece.
 const PIECE_RECORDS_MAX: usize = 2_000;
-/// How long a piece may be waited for; an open transaction of a dead owner blocks the reader until it times out.
-const PIECE_PATIENCE: Duration = Duration::from_secs(120);
+/// How long a piece is waited for before other changelogs have their turn, and it is asked for again: an open
+/// transaction of a dead owner blocks the reader until it times out.
+const PIECE_PATIENCE: Duration = Duration::from_millis(250);
 
 impl ConsumerContext for Quiet {}
 
@@ -119,7 +120,7 @@ impl Restorer {
                 return Err(Fault::retry("the process ends").at(changelog.to_string()));
             }
             if start.elapsed() > PIECE_PATIENCE {
-                return Err(Fault::retry("the changelog can't be read").at(changelog.to_string()));
+                return Err(Fault::retry("nothing of the changelog can be read yet").at(changelog.to_string()));
             }
         }
     }

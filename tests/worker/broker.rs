@@ -266,6 +266,31 @@ impl Broker {
         }
     }
 
+    /// A transaction with one record in a partition, which its owner does not end.
+    pub fn open_transaction(&self, topic: &str, partition: i32) -> BaseProducer {
+        let mut config = self.config();
+        let producer: BaseProducer = config.set("transactional.id", "hung").create().expect("a producer");
+        let timeout = Duration::from_secs(30);
+        producer.init_transactions(timeout).expect("initialises");
+        producer.begin_transaction().expect("begins");
+        let record = BaseRecord::to(topic).partition(partition).key("key").payload("value");
+        producer.send(record).map_err(|(error, _)| error).expect("it is sent");
+        producer.flush(timeout).expect("it is written");
+        producer
+    }
+
+    /// The end of a partition as a read_committed reader sees it.
+    pub fn stable_end(&self, topic: &str, partition: i32) -> i64 {
+        let consumer: BaseConsumer =
+            self.config().set("isolation.level", "read_committed").create().expect("a consumer");
+        watermarks(&consumer, topic, partition).1
+    }
+
+    /// Lets a client read no more than so many bytes in a second.
+    pub fn slow_down(&self, client_id: &str, bytes: u32) {
+        assert!(script(&["quota", &self.port.to_string(), client_id, &bytes.to_string()]), "the quota is set");
+    }
+
     /// The client ids of a group's members.
     pub fn members(&self, group: &str) -> Vec<String> {
         let consumer: BaseConsumer = self.config().create().expect("a consumer");

@@ -8,6 +8,9 @@ use millstream::{
 };
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Orders (a quantity) joined with prices, summed up per key. Only the number at the start of a value counts.
 const BILLS: Entry = Entry {
     name: "bills",

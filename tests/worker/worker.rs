@@ -14,7 +14,9 @@ mod operations;
 mod purge;
 mod replica;
 mod rescale;
+mod slow_restore;
 mod stores;
+mod until_end;
 
 use broker::Broker;
 use replica::{Launch, Replica};
