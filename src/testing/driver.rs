@@ -17,6 +17,8 @@ use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc, time::Duration};
 const TICKS_MAX: usize = 1_000_000;
 /// How long, in model time, a lone member may take to join its group.
 const JOIN_MS_MAX: i64 = 60_000;
+/// The longest step of the model's time in that.
+const JOIN_STEP_MS_MAX: i64 = 100;
 
 /// What a [`TestDriver`] runs with.
 #[derive(Debug, Clone)]
@@ -170,7 +172,7 @@ impl TestDriver {
 
     /// Ticks until the member is in its group; only the group's timers may need time to pass.
     fn join(&mut self) -> Result<()> {
-        let end = self.now + JOIN_MS_MAX;
+        let (end, mut step) = (self.now + JOIN_MS_MAX, 1);
         loop {
             self.settle()?;
             if self.member.worker().idle() {
@@ -179,7 +181,9 @@ impl TestDriver {
             if self.now >= end {
                 return Err(Fault::stop("the worker of the test driver does not come up"));
             }
-            self.now += 1;
+            // A dead process may have left a transaction that ends by its timeout: not millisecond by millisecond.
+            self.now += step;
+            step = (step * 2).min(JOIN_STEP_MS_MAX);
             self.log.tick(self.now);
         }
     }
@@ -193,9 +197,7 @@ impl TestDriver {
                 // A commit that has just ended makes records visible, which only the next tick fetches.
                 Progress::Idle(_) if quiet < 3 => quiet += 1,
                 Progress::Idle(_) => return Ok(()),
-                Progress::Exited => {
-                    return Err(self.member.fault().cloned().unwrap_or_else(|| Fault::stop("the worker has ended")));
-                }
+                Progress::Exited => return Err(self.ending()),
             }
         }
         Err(Fault::stop("the topology does not come to rest").hint("does it write to a topic that it reads?"))
@@ -224,12 +226,36 @@ impl TestDriver {
     /// # Errors
     /// As [`TestDriver::pipe`].
     pub fn pipe_raw(&mut self, topic: &str, record: RawRecord) -> Result<()> {
+        self.append(topic, record)?;
+        self.settle()
+    }
+
+    /// Pipes bytes in, lets the worker take some turns, and has the process die as in [`TestDriver::crash`], which may be
+    /// in the middle of a transaction. The next process does what is left to do: exactly once, or once more.
+    ///
+    /// # Errors
+    /// As [`TestDriver::pipe`] and [`TestDriver::crash`].
+    pub fn pipe_raw_and_crash(&mut self, topic: &str, record: RawRecord, turns: usize) -> Result<()> {
+        self.append(topic, record)?;
+        for _ in 0..turns {
+            if self.member.tick(&mut self.log, &mut self.disks, self.now, 1) == Progress::Exited {
+                return Err(self.ending());
+            }
+        }
+        self.crash()
+    }
+
+    fn append(&mut self, topic: &str, record: RawRecord) -> Result<()> {
         let RawRecord { timestamp, key, value, headers, .. } = record;
         let partition = key.as_ref().map_or(0, |key| partition_for(key, self.partitions));
         let target = Target::Sink;
         let record = OutRecord { topic: topic.into(), partition, key, value, timestamp, headers, target };
-        self.log.append(record).map_err(|error| log_fault(error, topic))?;
-        self.settle()
+        self.log.append(record).map(drop).map_err(|error| log_fault(error, topic))
+    }
+
+    /// Why the worker has ended.
+    fn ending(&self) -> Fault {
+        self.member.fault().cloned().unwrap_or_else(|| Fault::stop("the worker has ended"))
     }
 
     /// Lets the wall clock advance and runs what is due.

@@ -132,11 +132,13 @@ struct Ran {
     end: Result<()>,
 }
 
-/// Before which steps the process dies.
+/// When the process dies: before which steps, or while they are under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Crashes {
     Even = 0,
     Odd = 1,
+    /// Not before a step, but while it is under way.
+    Amid = 2,
 }
 
 /// Nothing is logged of some stores, and schedules of the wall clock start with the process.
@@ -179,7 +181,11 @@ fn run(topology: Topology, scenario: &Json, guarantee: Guarantee, crashes: Optio
             let timestamp = step["ts"].as_i64().expect("a timestamp");
             let (key, value) = (bytes(step, "key"), bytes(step, "value"));
             *piped.entry(topic.to_owned()).or_default() += 1;
-            driver.pipe_raw(topic, RawRecord { offset: 0, timestamp, key, value, headers: headers(step) })
+            let record = RawRecord { offset: 0, timestamp, key, value, headers: headers(step) };
+            match crashes {
+                Some(Crashes::Amid) => driver.pipe_raw_and_crash(topic, record, at % 6 + 1),
+                _ => driver.pipe_raw(topic, record),
+            }
         } else if let Some(ms) = step.get("advance_ms").and_then(Json::as_u64) {
             driver.advance(Duration::from_millis(ms))
         } else {
@@ -319,7 +325,7 @@ fn crashes_of_a_process_leave_no_trace_at_least_once() {
 
 #[test]
 fn crashes_of_a_process_leave_no_trace_exactly_once() {
-    for crashes in [Crashes::Even, Crashes::Odd] {
+    for crashes in [Crashes::Even, Crashes::Odd, Crashes::Amid] {
         compare(Guarantee::ExactlyOnceV2, Some(crashes), &["processor-punctuate/meta-behind-repartition"]);
     }
 }
