@@ -149,11 +149,15 @@ impl Scene {
     /// Waits until a read_committed reader sees so many records counted.
     fn wait_for_count(&self, records: i64, replicas: &mut [Replica]) {
         let deadline = Instant::now() + LIMIT;
-        while self.broker.fold(&self.output()).values().map(|v| number(v)).sum::<i64>() < records {
+        loop {
+            let counted: i64 = self.broker.fold(&self.output()).values().map(|v| number(v)).sum();
+            if counted >= records {
+                return;
+            }
             for replica in replicas.iter_mut() {
                 assert!(replica.alive(), "a replica ended:\n{}", replica.log());
             }
-            assert!(Instant::now() < deadline, "no progress:\n{}", replicas[0].log());
+            assert!(Instant::now() < deadline, "{counted} of {records} counted:\n{}", replicas[0].log());
             // Each look reads the whole topic.
             thread::park_timeout(Duration::from_millis(200));
         }
