@@ -184,7 +184,8 @@ impl Broker {
     /// transaction, committed or aborted.
     pub fn write(&self, topic: &str, records: impl Iterator<Item = (i32, String, String, i64)>, commit: Option<bool>) {
         let mut config = self.config();
-        config.set("linger.ms", "20").set("queue.buffering.max.messages", "1000000");
+        // Idempotent: otherwise batches that are sent again overtake each other, and what was in order is late.
+        config.set("linger.ms", "20").set("queue.buffering.max.messages", "1000000").set("enable.idempotence", "true");
         if commit.is_some() {
             config.set("transactional.id", format!("writer-of-{topic}"));
         }
