@@ -120,17 +120,20 @@ impl Board {
         self.threads
     }
 
-    /// The thread that has given no sign of life for too long. A thread that stops does not count: it ends, or the limit
-    /// of the stop catches it.
+    /// The thread that has given no sign of life for too long. A thread that stops does not count: it ends, or
+    /// [`Board::stuck_at_the_end`] sees it.
     pub fn stuck(&self) -> Option<Stuck> {
         let stuck = |v: &Vitals| v.age_ms > self.stall_ms && v.snapshot.state != "stopping";
         let found = self.read().into_iter().find(stuck)?;
         Some(Stuck { thread: found.thread, silent_ms: found.age_ms, call: found.call.map(|c| c.0) })
     }
 
-    /// True when a thread is on its way out.
-    pub fn stopping(&self) -> bool {
-        self.entries().iter().flatten().any(|e| e.snapshot.state == "stopping")
+    /// True when a thread is on its way out and none has given a sign of life for too long: the process should have
+    /// ended, and what it waits for hangs.
+    pub fn stuck_at_the_end(&self) -> bool {
+        let all = self.read();
+        let ending = all.iter().any(|v| v.snapshot.state == "stopping");
+        ending && all.iter().all(|v| v.age_ms > self.stall_ms)
     }
 
     /// `Ok` unless the commit pipeline stands still for longer than the limit: a thread gives no sign of life, owes a
@@ -244,9 +247,9 @@ mod tests {
         board.enter(0, None);
         board.publish(0, Snapshot::default());
         assert_eq!(board.stuck().map(|s| (s.thread, s.call)), Some((0, None)));
-        assert!(!board.stopping());
+        assert!(!board.stuck_at_the_end());
         board.publish(0, Snapshot { state: "stopping", ..Snapshot::default() });
         assert_eq!(board.stuck(), None);
-        assert!(board.stopping());
+        assert!(board.stuck_at_the_end());
     }
 }

@@ -30,8 +30,11 @@ pub fn watch(board: Board, stop: Stop, shutdown_ms: i64) -> Result<()> {
             tracing::error!("{stuck}; ending the process");
             exit();
         }
-        // A thread that fails stops the others without being asked, and its clients may hang as well.
-        if stop.asked() || board.stopping() {
+        if board.stuck_at_the_end() {
+            tracing::error!("stream threads are stopping and give no sign of life; ending the process");
+            exit();
+        }
+        if stop.asked() {
             let since: &mut Instant = ending.get_or_insert_with(Instant::now);
             if since.elapsed() > patience {
                 tracing::error!("clean stop took longer than shutdown.timeout.ms={shutdown_ms}; ending the process");
