@@ -170,7 +170,7 @@ impl Store {
         self.last.take().filter(|found| found.at.row[..] == *row)
     }
 
-    /// Visits live rows with `from <= id < to` (`None`: open), merged over all tiers. Of a [`Segmented`] store it visits
+    /// Visits live rows with `from <= id < to` (`None`: open), merged over all tiers. Of a [`Segmented`](super::Segmented) store it visits
     /// whole segments: rows of its index too, and rows that have expired in a segment that is still kept.
     ///
     /// # Errors
