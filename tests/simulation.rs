@@ -76,6 +76,10 @@ fn honest(guarantee: Guarantee, count: u64) {
     );
     assert!(failed.is_empty(), "{} of {count} seeds failed", failed.len());
     assert!(records >= 200 && faults >= 4 && commits >= 20 && rebalances >= 2, "the seeds are too easy");
+    let share = |f: fn(&Report) -> bool| reports.iter().filter(|(_, r)| f(r)).count() as u64;
+    let (purged, kept) = (share(|r| r.purged), share(|r| r.kept_forever));
+    eprintln!("{guarantee:?}: {purged} seeds purged a repartition topic, {kept} raised a changelog's retention");
+    assert!(purged > count / 10 && kept > count / 10, "topics were left alone");
     if guarantee == Guarantee::AtLeastOnce {
         let zombies = reports.iter().filter(|(_, r)| r.stale_writes > 0).count() as u64;
         eprintln!("{guarantee:?}: in {zombies} seeds a member wrote after others had taken over");

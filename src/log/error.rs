@@ -25,6 +25,8 @@ pub enum LogError {
     IllegalGeneration,
     /// The group does not know the member (any more).
     UnknownMember,
+    /// Another member joined with this one's `group.instance.id`.
+    FencedInstance,
     /// An open transaction holds an offset back: ask again.
     Unstable,
 }
@@ -39,6 +41,7 @@ impl fmt::Display for LogError {
             Self::Concurrent => f.write_str("CONCURRENT_TRANSACTIONS"),
             Self::IllegalGeneration => f.write_str("ILLEGAL_GENERATION"),
             Self::UnknownMember => f.write_str("UNKNOWN_MEMBER_ID"),
+            Self::FencedInstance => f.write_str("FENCED_INSTANCE_ID"),
             Self::Unstable => f.write_str("UNSTABLE_OFFSET_COMMIT"),
         }
     }

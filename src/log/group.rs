@@ -2,7 +2,10 @@
 
 use super::{Committed, Log, LogError, assignor};
 use crate::record::{Timestamp, TopicPartition};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// A request to join.
 #[derive(Debug, Clone)]
@@ -13,6 +16,8 @@ pub struct Join<'a> {
     pub member: Option<&'a str>,
     /// `client.id`: the beginning of a new member id, and so the order of assignment.
     pub client_id: &'a str,
+    /// `group.instance.id` of a static member.
+    pub instance: Option<&'a str>,
     /// Subscribed topics.
     pub topics: &'a [Arc<str>],
     /// Silence after which the member is thrown out, in milliseconds.
@@ -42,6 +47,7 @@ pub struct Assignment {
 #[derive(Debug)]
 pub(super) struct Member {
     topics: Vec<Arc<str>>,
+    instance: Option<Arc<str>>,
     session_timeout_ms: i64,
     rebalance_timeout_ms: i64,
     seen: Timestamp,
@@ -53,6 +59,8 @@ pub(super) struct Member {
 pub(super) struct Group {
     pub(super) generation: i32,
     pub(super) members: BTreeMap<Arc<str>, Member>,
+    /// Member ids whose place another member with the same instance id has taken.
+    pub(super) fenced: BTreeSet<Arc<str>>,
     members_made: u64,
     /// End of the first phase of a rebalance under way.
     deadline: Option<Timestamp>,
@@ -61,6 +69,22 @@ pub(super) struct Group {
 }
 
 impl Group {
+    /// Member ids in the range assignor's order: static members by instance id, then the others by member id.
+    fn in_order(&self) -> Vec<Arc<str>> {
+        let mut ids: Vec<_> = self.members.iter().collect();
+        ids.sort_by_key(|(id, member)| (member.instance.is_none(), member.instance.clone(), Arc::clone(id)));
+        ids.into_iter().map(|(id, _)| Arc::clone(id)).collect()
+    }
+
+    /// Removes and fences the member whose instance id a new one brings.
+    fn take_place(&mut self, join: &Join<'_>) -> Option<Member> {
+        let (None, Some(instance)) = (join.member, join.instance) else { return None };
+        let (id, _) = self.members.iter().find(|(_, m)| m.instance.as_deref() == Some(instance))?;
+        let id = Arc::clone(id);
+        self.fenced.insert(Arc::clone(&id));
+        self.members.remove(&id)
+    }
+
     fn prepare(&mut self, now: Timestamp) {
         if self.deadline.is_none() {
             let longest = self.members.values().map(|m| m.rebalance_timeout_ms).max().unwrap_or(0);
@@ -79,24 +103,34 @@ impl Log {
     }
 
     /// Joins a group or, as a member, joins again after giving all partitions up. Returns the member id; the
-    /// assignment follows when all members have joined ([`Log::assignment`]).
+    /// assignment follows when all members have joined ([`Log::assignment`]). A static member that is new under a known
+    /// instance id takes the place of the former one, which is fenced; a group at rest stays so.
     ///
     /// # Errors
-    /// [`LogError::UnknownMember`] when the member was thrown out meanwhile.
+    /// [`LogError::UnknownMember`] when the member was thrown out meanwhile, [`LogError::FencedInstance`] when another
+    /// one took its place.
     pub fn join(&mut self, join: &Join<'_>, now: Timestamp) -> Result<Arc<str>, LogError> {
         let name: Arc<str> = join.group.into();
         let group = self.group_mut(&name);
         let id: Arc<str> = match join.member {
             Some(id) if group.members.contains_key(id) => id.into(),
+            Some(id) if group.fenced.contains(id) => return Err(LogError::FencedInstance),
             Some(_) => return Err(LogError::UnknownMember),
             None => {
                 group.members_made += 1;
-                format!("{}-{:06}", join.client_id, group.members_made).into()
+                format!("{}-{:06}", join.instance.unwrap_or(join.client_id), group.members_made).into()
             }
         };
+        let former = group.take_place(join);
+        let content = group.deadline.is_none() && former.as_ref().is_some_and(|f| f.topics == join.topics);
+        if let (true, Some(former)) = (content, former) {
+            group.members.insert(Arc::clone(&id), Member { seen: now, ..former });
+            return Ok(id);
+        }
         group.prepare(now);
         let member = Member {
             topics: join.topics.to_vec(),
+            instance: join.instance.map(Arc::from),
             session_timeout_ms: join.session_timeout_ms,
             rebalance_timeout_ms: join.rebalance_timeout_ms,
             seen: now,
@@ -112,6 +146,7 @@ impl Log {
     ///
     /// # Errors
     /// [`LogError::UnknownMember`], [`LogError::IllegalGeneration`]: the partitions are lost.
+    /// [`LogError::FencedInstance`]: for good.
     pub fn heartbeat(
         &mut self,
         group: &str,
@@ -120,6 +155,9 @@ impl Log {
         now: Timestamp,
     ) -> Result<Heartbeat, LogError> {
         let group = self.groups.get_mut(group).ok_or(LogError::UnknownMember)?;
+        if group.fenced.contains(member) {
+            return Err(LogError::FencedInstance);
+        }
         let known = group.members.get_mut(member).ok_or(LogError::UnknownMember)?;
         if generation != group.generation {
             return Err(LogError::IllegalGeneration);
@@ -143,6 +181,11 @@ impl Log {
         self.groups.get(group).is_some_and(|g| g.members.contains_key(member))
     }
 
+    /// True when another member took this one's place by its instance id.
+    pub fn is_fenced(&self, group: &str, member: &str) -> bool {
+        self.groups.get(group).is_some_and(|g| g.fenced.contains(member))
+    }
+
     /// True while a rebalance waits for this member to join again.
     pub fn awaits(&self, group: &str, member: &str) -> bool {
         let waits = |g: &Group| g.deadline.is_some() && g.members.get(member).is_some_and(|m| !m.joined);
@@ -156,7 +199,7 @@ impl Log {
 
     /// Member ids in order of assignment.
     pub fn members(&self, group: &str) -> Vec<Arc<str>> {
-        self.groups.get(group).map_or_else(Vec::new, |g| g.members.keys().cloned().collect())
+        self.groups.get(group).map_or_else(Vec::new, Group::in_order)
     }
 
     /// A member goes; the others rebalance.
@@ -194,9 +237,10 @@ impl Log {
     fn complete(&mut self, name: &Arc<str>, now: Timestamp, late: bool) {
         let group = self.group_mut(name);
         if late {
-            group.members.retain(|_, m| m.joined);
+            // A static member keeps its place until its session ends.
+            group.members.retain(|_, m| m.joined || m.instance.is_some());
         }
-        if group.deadline.is_none() || group.members.values().any(|m| !m.joined) {
+        if group.deadline.is_none() || (!late && group.members.values().any(|m| !m.joined)) {
             return;
         }
         group.deadline = None;
@@ -205,16 +249,19 @@ impl Log {
         topics.sort();
         topics.dedup();
         for member in group.members.values_mut() {
-            member.seen = now;
             member.partitions.clear();
+            if member.joined {
+                member.seen = now;
+            }
         }
+        let order = group.in_order();
         for topic in topics {
             let Some(partitions) = self.partitions(&topic) else { continue };
             let group = self.group_mut(name);
-            let subscribed = group.members.values().filter(|m| m.topics.contains(&topic)).count();
-            let members = group.members.values_mut().filter(|m| m.topics.contains(&topic));
-            for (index, member) in members.enumerate() {
-                member.partitions.extend(assignor::range(&topic, partitions, subscribed, index));
+            let subscribed: Vec<_> = order.iter().filter(|id| group.members[*id].topics.contains(&topic)).collect();
+            for (index, id) in subscribed.iter().enumerate() {
+                let member = group.members.get_mut(*id).expect("its id was just listed");
+                member.partitions.extend(assignor::range(&topic, partitions, subscribed.len(), index));
             }
         }
     }

@@ -13,7 +13,8 @@ pub struct Committed {
     pub metadata: String,
 }
 
-/// Who commits. A negative generation with an empty member passes unchecked, as on a real broker.
+/// Who commits. A negative generation with an empty member passes unchecked, as on a real broker; without a transaction
+/// only while the group has no members.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// Generation of the assignment.
@@ -26,6 +27,9 @@ impl Group {
     pub(super) fn check(&self, identity: &Identity) -> Result<(), LogError> {
         if identity.generation < 0 && identity.member.is_empty() {
             return Ok(());
+        }
+        if self.fenced.contains(identity.member.as_str()) {
+            return Err(LogError::FencedInstance);
         }
         if !self.members.contains_key(identity.member.as_str()) {
             return Err(LogError::UnknownMember);
@@ -58,7 +62,7 @@ impl Log {
     /// Commits offsets outside of any transaction; the group checks generation and member first.
     ///
     /// # Errors
-    /// [`LogError::IllegalGeneration`], [`LogError::UnknownMember`].
+    /// [`LogError::IllegalGeneration`], [`LogError::UnknownMember`], [`LogError::FencedInstance`].
     pub fn commit_offsets(
         &mut self,
         group: &str,
@@ -66,6 +70,9 @@ impl Log {
         offsets: Vec<(TopicPartition, Committed)>,
     ) -> Result<(), LogError> {
         let group = self.group_mut(&Arc::from(group));
+        if identity.generation < 0 && !group.members.is_empty() {
+            return Err(LogError::UnknownMember);
+        }
         group.check(identity)?;
         group.committed.extend(offsets);
         Ok(())

@@ -185,7 +185,9 @@ fn retention_moves_the_start_up_to_the_first_young_record() {
 fn join(log: &mut Log, member: Option<&str>, client_id: &str, now: Timestamp) -> Result<Arc<str>, LogError> {
     let topics = ["t".into()];
     let (session_timeout_ms, rebalance_timeout_ms) = (100, 300);
-    log.join(&Join { group: GROUP, member, client_id, topics: &topics, session_timeout_ms, rebalance_timeout_ms }, now)
+    let (group, instance) = (GROUP, client_id.strip_prefix("static-"));
+    let join = Join { group, member, client_id, instance, topics: &topics, session_timeout_ms, rebalance_timeout_ms };
+    log.join(&join, now)
 }
 
 #[test]
@@ -249,4 +251,49 @@ fn leaving_hands_over_at_once() {
     log.leave(GROUP, &a, 5);
     assert_eq!(log.assignment(GROUP, &b).unwrap().partitions.len(), 2);
     assert_eq!(log.members(GROUP), [b]);
+}
+
+#[test]
+fn a_static_member_that_comes_back_finds_its_place_without_a_rebalance() {
+    let mut log = log();
+    let a = join(&mut log, None, "static-a", 0).unwrap();
+    let b = join(&mut log, None, "static-b", 0).unwrap();
+    join(&mut log, Some(&a), "static-a", 0).unwrap();
+    let before = log.assignment(GROUP, &a).unwrap();
+    let again = join(&mut log, None, "static-a", 50).unwrap();
+    assert_eq!(log.assignment(GROUP, &again), Some(before.clone()));
+    assert_eq!(log.heartbeat(GROUP, &b, before.generation, 50), Ok(Heartbeat::Stable));
+    // The former holder of the id is fenced: it may not even commit.
+    assert!(log.is_fenced(GROUP, &a));
+    assert_eq!(log.heartbeat(GROUP, &a, before.generation, 50), Err(LogError::FencedInstance));
+    let identity = Identity { generation: before.generation, member: a.to_string() };
+    assert_eq!(log.commit_offsets(GROUP, &identity, vec![(t0(), offset(1))]), Err(LogError::FencedInstance));
+    assert_eq!(join(&mut log, Some(&a), "static-a", 50), Err(LogError::FencedInstance));
+    let p = log.init_transactions("x", 1000, 50).unwrap();
+    assert_eq!(log.send_offsets(p, GROUP, &identity, vec![(t0(), offset(1))], 50), Err(LogError::FencedInstance));
+}
+
+#[test]
+fn a_static_member_keeps_its_place_until_its_session_ends() {
+    let mut log = log();
+    let a = join(&mut log, None, "static-a", 0).unwrap();
+    join(&mut log, None, "static-b", 0).unwrap();
+    for now in [90, 180, 270] {
+        assert_eq!(log.heartbeat(GROUP, &a, 1, now), Ok(Heartbeat::Rebalance));
+        log.tick(now);
+    }
+    log.tick(300);
+    assert_eq!(log.generation(GROUP), 2, "the rebalance goes on without it");
+    assert_eq!(log.members(GROUP).len(), 2, "and counts it");
+    assert_eq!(log.heartbeat(GROUP, &a, 1, 310), Err(LogError::IllegalGeneration));
+    log.tick(370);
+    assert!(!log.is_member(GROUP, &a));
+}
+
+#[test]
+fn an_offset_commit_without_a_member_needs_an_empty_group() {
+    let mut log = log();
+    log.commit_offsets(GROUP, &anyone(), vec![(t0(), offset(1))]).unwrap();
+    join(&mut log, None, "a", 0).unwrap();
+    assert_eq!(log.commit_offsets(GROUP, &anyone(), vec![(t0(), offset(2))]), Err(LogError::UnknownMember));
 }

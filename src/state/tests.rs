@@ -339,6 +339,13 @@ fn at_least_once_rows_beyond_the_committed_time_expire_nothing() {
         restore(&mut store, start);
     }
     let both = |store: &mut Store| [20, 500].map(|start| get(store, &window_row(start, b"k")).is_some());
+    let mut flawed = self::store(WINDOW);
+    flawed.plant(Flaw::TimeOfRestoredRows);
+    flawed.set_stream_time(40);
+    for start in [20, 500] {
+        restore(&mut flawed, start);
+    }
+    assert_eq!(both(&mut flawed), [false, true], "the input of row 20 that comes again would meet nothing");
     assert_eq!((both(&mut store), store.stream_time()), ([true, true], 40));
     let batch = persist(&mut store);
     assert_eq!(batch.expire_below.as_deref(), Some(&11i64.to_be_bytes()[..]));

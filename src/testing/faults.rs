@@ -30,6 +30,8 @@ pub enum Fault {
     Doze,
     /// A member commits, leaves, and comes back later.
     Leave,
+    /// A process is started anew with another process's lasting id in the group; without such ids a rebalance.
+    Twin,
     /// The log cleaner compacts the changelogs.
     Compact,
     /// Answers to a member's requests stay away for so many milliseconds.
@@ -49,7 +51,7 @@ impl Fault {
     }
 
     fn draw_any(chance: &mut Chance) -> Self {
-        match chance.below(27) {
+        match chance.below(28) {
             0..=2 => Self::Crash,
             3 => Self::LoseDisk,
             4..=6 => Self::Pause(chance.pick(&[60, 200, 350, 500])),
@@ -66,6 +68,7 @@ impl Fault {
             19 | 20 => Self::Doze,
             21 | 22 => Self::PauseInCommit,
             23..=25 => Self::CrashInCommit,
+            26 => Self::Twin,
             _ => Self::SlowMarkers(chance.between(20, 100)),
         }
     }
@@ -81,6 +84,7 @@ impl World<'_> {
                 let process = self.chance.below(self.processes.len());
                 self.crash(process, fault == Fault::LoseDisk);
             }
+            Fault::Twin => self.twin(),
             Fault::Rebalance => self.log.rebalance(super::scene::APPLICATION, self.now),
             Fault::Compact => self.compact(),
             Fault::SlowMarkers(ms) => {

@@ -19,8 +19,9 @@ pub(super) struct Input {
 }
 
 impl Input {
-    pub(super) fn new(records: usize) -> Self {
-        Self { left: records, times: [scene::START; scene::PARTITIONS as usize], ..Self::default() }
+    /// So many records whose event time begins at `start`.
+    pub(super) fn new(records: usize, start: Timestamp) -> Self {
+        Self { left: records, times: [start; scene::PARTITIONS as usize], ..Self::default() }
     }
 
     pub(super) fn is_done(&self) -> bool {

@@ -20,8 +20,10 @@ use std::{sync::Arc, time::Duration};
 
 pub(super) const APPLICATION: &str = "sim";
 pub(super) const PARTITIONS: i32 = 4;
-/// Wall clock and event time at the start.
-pub(super) const START: Timestamp = 1_000_000;
+/// Wall clock at the start, and event time of most runs.
+pub(super) const START: Timestamp = 1_000_000_000;
+/// Event time at the start of the others: three days before, beyond what the retention of changelogs allows for.
+pub(super) const LONG_AGO: Timestamp = START - 3 * 86_400_000;
 /// Topics that are not the application's own.
 pub(super) const TOPICS: [&str; 4] = ["in", "windows-out", "totals-out", "ticks-out"];
 pub(super) const WINDOW_MS: i64 = 100;

@@ -1,7 +1,10 @@
 //! What a seed decides before a run begins: settings, and which faults come when.
 
-use super::{Chance, Fault};
-use crate::worker::{Guarantee, Planted, Settings};
+use super::{Chance, Fault, scene};
+use crate::{
+    record::Timestamp,
+    worker::{Guarantee, Planted, Settings},
+};
 
 /// What is simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,6 +30,10 @@ pub(super) struct Schedule {
     pub persist_turns: usize,
     /// Whether record caches are on.
     pub cached: bool,
+    /// Event time at the start.
+    pub start: Timestamp,
+    /// Whether members have lasting ids in the group.
+    pub static_members: bool,
 }
 
 impl Schedule {
@@ -62,6 +69,8 @@ impl Schedule {
             faults,
             persist_turns: chance.pick(&[2, 10, 60]),
             cached: chance.one_in(2),
+            start: chance.pick(&[scene::START, scene::START, scene::START, scene::LONG_AGO]),
+            static_members: chance.one_in(4),
         }
     }
 }

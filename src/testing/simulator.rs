@@ -40,6 +40,10 @@ pub struct Report {
     pub commits: u64,
     /// Generations of the group.
     pub rebalances: usize,
+    /// True when processed records of a repartition topic were deleted.
+    pub purged: bool,
+    /// True when a changelog was told to keep records however old they are.
+    pub kept_forever: bool,
     /// Records that members wrote after others had taken over: only at least once.
     pub stale_writes: usize,
     /// What is wrong, or `None`.
@@ -96,6 +100,8 @@ pub(super) struct Slot {
     pub slow_until: Timestamp,
     pub up_at: Timestamp,
     pub leaving: bool,
+    /// The lasting id of another slot that its next life takes.
+    pub borrowed: Option<usize>,
     /// Falls asleep at its next join.
     pub dozes: bool,
     /// What happens in the middle of its next commit.
@@ -142,6 +148,7 @@ impl<'a> World<'a> {
             slow_until: 0,
             up_at: now + chance.between(0, 60),
             leaving: false,
+            borrowed: None,
             dozes: false,
             in_commit: None,
         };
@@ -150,7 +157,7 @@ impl<'a> World<'a> {
             scene,
             options,
             settings: schedule.settings.clone(),
-            input: Input::new(schedule.records),
+            input: Input::new(schedule.records, schedule.start),
             schedule,
             chance,
             log,
@@ -204,6 +211,8 @@ impl<'a> World<'a> {
             faults: self.faults,
             commits: self.commits,
             rebalances,
+            purged: self.purged(),
+            kept_forever: self.kept_forever(),
             stale_writes: self.stale.len(),
             failure: self.failure,
         }
@@ -226,7 +235,9 @@ impl<'a> World<'a> {
         let slot = &mut self.slots[at];
         let settings = Settings { session: (self.chance.number() >> 1) as i64, ..self.settings.clone() };
         let topics = self.scene.resolved.subscription();
+        let instance = slot.borrowed.take().unwrap_or(slot.index);
         let config = ClientConfig {
+            instance_id: self.schedule.static_members.then(|| format!("i{instance}")),
             session_timeout_ms: 300,
             heartbeat_interval_ms: 15,
             rebalance_timeout_ms: 250,
@@ -243,6 +254,16 @@ impl<'a> World<'a> {
         slot.asleep_until = 0;
         slot.slow_until = 0;
         slot.member = Some(member);
+    }
+
+    /// A process dies and comes back with the lasting id of a member of another process, which is fenced by it.
+    pub(super) fn twin(&mut self) {
+        if !self.schedule.static_members {
+            return self.log.rebalance(scene::APPLICATION, self.now);
+        }
+        let (at, other) = self.chance.pick(&[(0, 2), (1, 2), (2, 0), (2, 1)]);
+        self.crash(PROCESS[at], false);
+        self.slots[at].borrowed = Some(other);
     }
 
     /// All members of a process die.
@@ -343,7 +364,9 @@ impl<'a> World<'a> {
         self.stale.extend_from_slice(member.client.stale_writes());
         self.processes[PROCESS[at]].release(at);
         slot.up_at = self.now + self.chance.between(0, 100);
-        if let Some(fault) = member.fault() {
+        if let Some(fault) = member.fault()
+            && !member.client.is_fenced()
+        {
             let text = format!("worker {at} stopped: {fault}");
             self.fail(|| text);
         }
@@ -402,6 +425,20 @@ impl<'a> World<'a> {
                 let committed = self.log.committed(scene::APPLICATION, &tp).map_or(0, |c| c.offset);
                 committed >= end && self.log.end(&tp) == Ok(end)
             })
+    }
+
+    fn purged(&self) -> bool {
+        let repartition = self.scene.resolved.internal.iter().filter(|t| t.repartition);
+        repartition
+            .flat_map(|t| (0..t.partitions).map(|p| TopicPartition::new(Arc::clone(&t.name), p)))
+            .any(|tp| self.log.start(&tp).is_ok_and(|start| start > 0))
+    }
+
+    fn kept_forever(&self) -> bool {
+        self.scene.resolved.internal.iter().any(|topic| {
+            let declared = TopicConfig::from_settings(&topic.config).retention_ms;
+            declared.is_some() && self.log.topic_config(&topic.name).is_some_and(|c| c.retention_ms.is_none())
+        })
     }
 
     fn lag(&mut self) -> String {

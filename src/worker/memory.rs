@@ -149,6 +149,9 @@ impl Worker {
 
     /// Keeps changelog records whose event time lies so far back that the topic's retention would delete them.
     pub(super) fn keep_old_records(&mut self, now: Timestamp) {
+        if self.settings.planted == Planted::RetentionNotRaised {
+            return;
+        }
         for held in self.tasks.values().filter(|h| h.running()) {
             for slot in &held.task.replica.slots {
                 let (Some(_), Some(changelog)) = (slot.store.spec().retention_ms(), &slot.changelog) else {

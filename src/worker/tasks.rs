@@ -355,7 +355,6 @@ fn flaw(planted: Planted) -> Flaw {
         Planted::ExpiryUncommitted => Flaw::ExpiryUncommitted,
         Planted::SavedReadStale => Flaw::SavedReadStale,
         Planted::MarkerWithoutRecords => Flaw::MarkerWithoutRecords,
-        Planted::TimeOfRestoredRows => Flaw::TimeOfRestoredRows,
         Planted::PositionBeforeFlush => Flaw::PositionBeforeCommit,
         _ => Flaw::None,
     }

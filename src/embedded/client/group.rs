@@ -2,6 +2,7 @@
 
 use super::Client;
 use crate::{
+    fault::Fault,
     log::{Heartbeat, Join, Log, LogError},
     record::{Timestamp, TopicPartition},
     worker::{Event, GroupMetadata, Guarantee, Stable},
@@ -40,7 +41,9 @@ impl Client {
             }
             Membership::Joining => {
                 let member = self.member.clone().unwrap_or_default();
-                if !log.is_member(&self.config.group, &member) {
+                if log.is_fenced(&self.config.group, &member) {
+                    self.end_fenced();
+                } else if !log.is_member(&self.config.group, &member) {
                     self.forget();
                 } else if log.awaits(&self.config.group, &member) {
                     // The next rebalance began before this one's answer came.
@@ -55,6 +58,7 @@ impl Client {
             Membership::Assigning { generation, .. } => match self.heartbeat(log, *generation, now) {
                 Ok(Heartbeat::Stable) => self.assign(log),
                 Ok(Heartbeat::Rebalance) => self.join(log, now),
+                Err(LogError::FencedInstance) => self.end_fenced(),
                 Err(_) => self.forget(),
             },
             Membership::Assigned { generation } | Membership::Revoking { generation } => {
@@ -66,7 +70,8 @@ impl Client {
                         self.events.push_back(Event::Revoked);
                     }
                     Ok(_) => {}
-                    Err(_) => {
+                    Err(error) => {
+                        self.fenced = error == LogError::FencedInstance;
                         self.membership = Membership::Lost;
                         self.member = None;
                         self.fetches.stop();
@@ -90,6 +95,7 @@ impl Client {
             group: &self.config.group,
             member: self.member.as_deref(),
             client_id: &self.config.client_id,
+            instance: self.config.instance_id.as_deref(),
             topics: &self.config.topics,
             session_timeout_ms: self.config.session_timeout_ms,
             rebalance_timeout_ms: self.config.rebalance_timeout_ms,
@@ -99,8 +105,22 @@ impl Client {
                 self.member = Some(member);
                 self.membership = Membership::Joining;
             }
+            Err(LogError::FencedInstance) => self.end_fenced(),
             Err(_) => self.forget(),
         }
+    }
+
+    /// Ends at once, as the process does that a fatal error of its client stops: nothing more is written.
+    fn end_fenced(&mut self) {
+        self.fenced = true;
+        self.fetches.stop();
+        self.membership = Membership::Gone;
+        let id = self.config.instance_id.as_deref().unwrap_or_default();
+        self.exited = Some(Some(
+            Fault::stop(format!("another member has joined with the group.instance.id `{id}`"))
+                .at(format!("group {}", self.config.group))
+                .hint("give each process its own group.instance.id"),
+        ));
     }
 
     fn forget(&mut self) {
@@ -115,8 +135,8 @@ impl Client {
         let generation = *generation;
         let stable = partitions.iter().zip(committed).map(|(partition, committed)| stable(partition, committed));
         let counts = self.config.topics.iter().filter_map(|t| Some((Arc::clone(t), log.partitions(t)?)));
-        let group =
-            GroupMetadata { generation, member: self.member.as_deref().unwrap_or_default().to_owned(), instance: None };
+        let member = self.member.as_deref().unwrap_or_default().to_owned();
+        let group = GroupMetadata { generation, member, instance: self.config.instance_id.clone() };
         let event = Event::Assigned { partitions: stable.collect(), counts: counts.collect(), group };
         self.events.push_back(event);
         self.membership = Membership::Assigned { generation };
@@ -130,6 +150,7 @@ impl Client {
                 self.fetches.stop();
                 self.join(log, now);
             }
+            Membership::Lost if self.fenced => self.end_fenced(),
             Membership::Lost => {
                 self.events.retain(|e| !matches!(e, Event::Lost));
                 self.forget();
@@ -148,7 +169,9 @@ impl Client {
 
     pub(super) fn leave(&mut self, log: &mut Log, now: Timestamp) {
         self.fetches.stop();
-        if let Some(member) = self.member.take() {
+        if let Some(member) = self.member.take()
+            && self.config.instance_id.is_none()
+        {
             log.leave(&self.config.group, &member, now);
         }
         self.membership = Membership::Gone;

@@ -40,6 +40,9 @@ pub struct ClientConfig {
     pub group: Arc<str>,
     /// `client.id`: the beginning of the member id.
     pub client_id: String,
+    /// `group.instance.id` of a static member: it never says that it leaves, and takes its place up again when it comes
+    /// back within the session timeout.
+    pub instance_id: Option<String>,
     /// `transactional.id`, stable over restarts.
     pub transactional_id: String,
     /// Topics to subscribe to.
@@ -70,6 +73,7 @@ impl ClientConfig {
             transactional_id: format!("{group}-{client_id}"),
             group,
             client_id,
+            instance_id: None,
             topics,
             guarantee: Guarantee::ExactlyOnceV2,
             reset: Reset::Earliest,
@@ -107,6 +111,8 @@ pub struct Client {
     commit: Option<Commit>,
     membership: Membership,
     member: Option<Arc<str>>,
+    /// Another member took this one's instance id.
+    fenced: bool,
     heartbeat_at: Timestamp,
     fetches: Fetches,
     exited: Option<Option<Fault>>,
@@ -132,6 +138,7 @@ impl Client {
             commit: None,
             membership: Membership::Out,
             member: None,
+            fenced: false,
             heartbeat_at: Timestamp::MIN,
             fetches: Fetches::default(),
             exited: None,
@@ -175,6 +182,11 @@ impl Client {
     /// What this client appended, outside of transactions, after the group had moved on: nothing fences that.
     pub fn stale_writes(&self) -> &[(TopicPartition, RawRecord)] {
         &self.stale_writes
+    }
+
+    /// True once another member has joined with the same instance id; this one ends.
+    pub fn is_fenced(&self) -> bool {
+        self.fenced
     }
 
     /// Member id in the group.

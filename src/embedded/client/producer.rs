@@ -225,7 +225,7 @@ impl Client {
                     return Did::Blocked;
                 }
                 Err(LogError::Fenced) => return self.end_commit(request, Outcome::Fenced),
-                Err(LogError::IllegalGeneration | LogError::UnknownMember) => {
+                Err(LogError::IllegalGeneration | LogError::UnknownMember | LogError::FencedInstance) => {
                     return self.end_commit(request, Outcome::Lost);
                 }
                 Err(error) => return self.end_commit(request, Outcome::Aborted(broker(error))),

@@ -2,6 +2,7 @@
 
 mod hand_over;
 mod input;
+mod membership;
 
 use super::{ClientConfig, Member, MemoryDisks, Progress};
 use crate::{
