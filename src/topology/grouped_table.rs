@@ -287,7 +287,10 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
         let how: Repartitioning<'_, K, Change<V>> =
             Repartitioning { key: self.key.as_ref(), value: changes.as_ref(), partitions: None, partitioner: None };
         let names = Names { sink, filter: None, source: source.clone() };
-        let what: RepartitionPlan = through_topic(plan, format!("{prefix}-repartition").into(), names, how);
+        let what = RepartitionPlan {
+            mergeable: false,
+            ..through_topic(plan, format!("{prefix}-repartition").into(), names, how)
+        };
         let node = plan.add(&[self.node], source, Logical::Repartition(what));
         self.repartitioned.set(Some(node));
         node

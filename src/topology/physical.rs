@@ -93,6 +93,10 @@ impl Physical {
     pub fn compile(plan: &Plan, optimizations: &[Optimization]) -> Result<Self> {
         let mut nodes = plan.nodes.clone();
         let roots = merge_sources(&mut nodes, &plan.roots)?;
+        let renamed = match optimizations.contains(&Optimization::MergeRepartitionTopics) {
+            true => optimize::merge_repartitions(&mut nodes),
+            false => BTreeMap::new(),
+        };
         if optimizations.contains(&Optimization::SingleStoreSelfJoin) {
             optimize::self_joins(&mut nodes);
         }
@@ -112,7 +116,9 @@ impl Physical {
         }
         physical.check_stores()?;
         physical.group();
-        physical.copartitioned = plan.copartitioned.iter().map(|sources| physical.topics_of(sources)).collect();
+        let known = |source: &Arc<str>| renamed.get(source).unwrap_or(source).clone();
+        let sources = plan.copartitioned.iter().map(|sources| sources.iter().map(known).collect());
+        physical.copartitioned = sources.map(|sources| physical.topics_of(&sources)).collect();
         Ok(physical)
     }
 

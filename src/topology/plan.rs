@@ -97,6 +97,8 @@ pub(crate) struct RepartitionPlan {
     pub filter: Option<ProcessorPlan>,
     pub sink: SinkPlan,
     pub source: SourcePlan,
+    /// False for one that the topology asks for, which is never merged with others.
+    pub mergeable: bool,
     /// Set in compile: records without a key end at the filter, unless a left join downstream wants them (D-75).
     pub drop_null_keys: Arc<AtomicBool>,
 }
@@ -139,6 +141,27 @@ pub(crate) enum Logical {
     Repartition(RepartitionPlan),
 }
 
+/// What the records of a node may have new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Changes {
+    pub key: bool,
+    pub value: bool,
+    /// They come from several streams.
+    pub merged: bool,
+}
+
+impl Changes {
+    /// By the prefix of the node's generated name.
+    pub fn of(prefix: &str) -> Self {
+        let is = |operators: &[&str]| operators.iter().any(|o| prefix.strip_prefix("KSTREAM-") == Some(o));
+        Self {
+            key: is(&["KEY-SELECT-", "MAP-", "FLATMAP-", "PROCESSOR-"]),
+            value: is(&["MAPVALUES-", "FLATMAPVALUES-", "PROCESSOR-", "PROCESSVALUES-"]),
+            merged: is(&["MERGE-"]),
+        }
+    }
+}
+
 /// One call of the DSL.
 #[derive(Clone)]
 pub(crate) struct LogicalNode {
@@ -152,6 +175,8 @@ pub(crate) struct LogicalNode {
     pub takes_null_keys: bool,
     /// How long after their end the windows of a windowed aggregate take records, in milliseconds.
     pub grace_ms: Option<i64>,
+    /// What its records may have new; [`Optimization::MergeRepartitionTopics`](super::Optimization) looks at it.
+    pub changes: Changes,
     pub what: Logical,
 }
 
@@ -228,6 +253,7 @@ impl Plan {
             children: Vec::new(),
             takes_null_keys: false,
             grace_ms: None,
+            changes: Changes::default(),
             what,
         });
         if parents.is_empty() {

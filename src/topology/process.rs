@@ -3,7 +3,7 @@
 use super::{
     KStream,
     assemble::{Assembly, Built},
-    plan::{Logical, Plan, ProcessorPlan},
+    plan::{Changes, Logical, Plan, ProcessorPlan},
 };
 use crate::{
     fault::Result,
@@ -90,6 +90,7 @@ impl<K: 'static, V: 'static> KStream<K, V> {
             }),
         };
         let node = plan.add(&[self.node], name.clone(), Logical::Processor(processor));
+        plan.nodes[node].changes = Changes::of("KSTREAM-PROCESSOR-");
         KStream::new(self.plan.clone(), node, name, None, None, self.sources.clone(), true)
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     KStream,
     assemble::{Assembly, Built},
-    plan::{Logical, ProcessorPlan},
+    plan::{Changes, Logical, ProcessorPlan},
     process::surroundings,
 };
 use crate::operator::{FixedKeyProcessor, fixed_key::FixedKeyNode};
@@ -53,6 +53,7 @@ impl<K: 'static, V: 'static> KStream<K, V> {
             }),
         };
         let node = plan.add(&[self.node], name.clone(), Logical::Processor(processor));
+        plan.nodes[node].changes = Changes::of("KSTREAM-PROCESSVALUES-");
         let key = self.key.clone();
         KStream::new(self.plan.clone(), node, name, key, None, self.sources.clone(), self.repartition)
     }

@@ -116,7 +116,7 @@ pub(super) fn through_topic<K: 'static, V: 'static>(
             }))
         }),
     };
-    RepartitionPlan { topic, partitions: how.partitions, filter, sink, source, drop_null_keys }
+    RepartitionPlan { topic, partitions: how.partitions, filter, sink, source, mergeable: true, drop_null_keys }
 }
 
 impl<K: 'static, V: 'static> KStream<K, V> {
@@ -208,7 +208,7 @@ impl<K: 'static, V: 'static> KStream<K, V> {
             partitions: repartitioned.partitions,
             partitioner: repartitioned.partitioner,
         };
-        let what = repartition_plan(plan, &prefix, how);
+        let what = RepartitionPlan { mergeable: false, ..repartition_plan(plan, &prefix, how) };
         let name = what.source.name.clone();
         let node = plan.add(&[self.node], name.clone(), Logical::Repartition(what));
         KStream::new(self.plan.clone(), node, name.clone(), key, value, BTreeSet::from([name]), false)

@@ -3,7 +3,7 @@
 use super::{
     BranchedKStream,
     assemble::{Assembly, Built, Factory},
-    plan::{Logical, NodeIx, ProcessorPlan, SharedPlan},
+    plan::{Changes, Logical, NodeIx, ProcessorPlan, SharedPlan},
 };
 use crate::{
     codec::Serde,
@@ -87,7 +87,9 @@ impl<K: 'static, V: 'static> KStream<K, V> {
         let name = plan.name(self.next_name.as_deref(), prefix);
         let factory: Factory = Arc::new(factory);
         let processor = ProcessorPlan { name: name.clone(), stores: Vec::new(), connected: Vec::new(), factory };
-        (plan.add(&[self.node], name.clone(), Logical::Processor(processor)), name)
+        let node = plan.add(&[self.node], name.clone(), Logical::Processor(processor));
+        plan.nodes[node].changes = Changes::of(prefix);
+        (node, name)
     }
 
     /// The stream that a node of this stream's sub-topology gives.
@@ -254,6 +256,7 @@ impl<K: 'static, V: 'static> KStream<K, V> {
             Arc::new(|asm: &mut Assembly<'_>| Ok(Built::node(Pass { children: asm.children::<K, V>()? })));
         let processor = ProcessorPlan { name: name.clone(), stores: Vec::new(), connected: Vec::new(), factory };
         let node = plan.add(&[self.node, other.node], name.clone(), Logical::Processor(processor));
+        plan.nodes[node].changes.merged = true;
         let sources = self.sources.union(&other.sources).cloned().collect();
         let repartition = self.repartition || other.repartition;
         KStream::new(self.plan.clone(), node, name, None, None, sources, repartition)

@@ -107,8 +107,9 @@ impl<K: Cell, V: Cell> Handle for Stream<K, V> {
                     Some(topic) => h.to_with(topic, produced),
                     None => {
                         let topic = expression("topic_expr", "id");
-                        let choose =
-                            move |k: Option<&K>, v: Option<&V>| expr::text(&expr::eval(&topic, &own(k), &own(v)));
+                        let choose = move |k: Option<&K>, v: Option<&V>| {
+                            expr::eval(&topic, &own(k), &own(v)).map_or_else(|| panic!("{}", expr::BOOM), |t| t.text())
+                        };
                         h.to_topic_of_with(choose, produced);
                     }
                 }
