@@ -174,7 +174,7 @@ pub const SETTINGS: &[Setting] = &[
         "1048576",
         "Output that waits in memory before a part of it is sent, in bytes.",
     ),
-    s("transaction.overlay.max.bytes", Kind::Bytes, "33554432", "Uncommitted rows at which a commit is due, in bytes."),
+    s("transaction.overlay.max.bytes", Kind::Bytes, "8388608", "Uncommitted rows at which a commit is due, in bytes."),
     s("transaction.timeout.ms", COUNT, "10000", "After so long the broker aborts a transaction whose owner is silent."),
     s(
         "windowstore.changelog.additional.retention.ms",

@@ -224,8 +224,8 @@ fn default_state(_: &StateHome) -> Arc<dyn StateDir> {
 #[cfg(feature = "rocksdb")]
 fn default_state(home: &StateHome) -> Arc<dyn StateDir> {
     /// Block cache and memtables of all tasks.
-    const CACHE_BYTES: usize = 64 << 20;
-    const WRITE_BUFFER_BYTES: usize = 64 << 20;
+    const CACHE_BYTES: usize = 16 << 20;
+    const WRITE_BUFFER_BYTES: usize = 32 << 20;
     let runtime = Arc::new(crate::state::RocksRuntime::new(CACHE_BYTES, WRITE_BUFFER_BYTES));
     Arc::new(RocksState::new(runtime, home.path.clone()))
 }

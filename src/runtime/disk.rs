@@ -16,8 +16,8 @@ pub fn disk(config: &Config) -> Disk {
         state::RocksRuntime,
     };
     /// Block cache and memtables of all tasks.
-    const CACHE_BYTES: usize = 64 << 20;
-    const WRITE_BUFFER_BYTES: usize = 64 << 20;
+    const CACHE_BYTES: usize = 16 << 20;
+    const WRITE_BUFFER_BYTES: usize = 32 << 20;
     let runtime = Arc::new(RocksRuntime::new(CACHE_BYTES, WRITE_BUFFER_BYTES));
     let state = RocksState::new(Arc::clone(&runtime), StateHome::directory(config));
     let look = move || {

@@ -10,6 +10,9 @@ pub(super) fn hash(id: &[u8]) -> u64 {
     FixedState::with_seed(0).hash_one(id)
 }
 
+/// Room for so many rows is never given back.
+const SPARE_MIN: usize = 1_024;
+
 struct Slot<T> {
     hash: u64,
     id: ShortBytes,
@@ -36,10 +39,16 @@ impl<T> RowMap<T> {
         self.index.is_empty()
     }
 
-    /// Removes all rows. Memory for rows, and the wish for order, stay.
+    /// Removes all rows. Memory for as many rows again, and the wish for order, stay.
     pub(super) fn clear(&mut self) {
+        let rows = self.slots.len();
         self.index.clear();
         self.slots.clear();
+        if self.slots.capacity() > SPARE_MIN.max(4 * rows) {
+            // One large transaction shall not hold its memory for ever.
+            self.slots.shrink_to(2 * rows);
+            self.index.shrink_to(2 * rows, |_| 0);
+        }
         self.free.clear();
         if let Some(sorted) = &mut self.sorted {
             sorted.clear();
@@ -161,5 +170,15 @@ mod tests {
         assert_eq!(sorted, [1, 3]);
         map.clear();
         assert!(map.is_empty() && map.sorted().is_empty());
+    }
+
+    #[test]
+    fn room_for_many_rows_is_given_back_once_few_come() {
+        let mut map = RowMap::default();
+        for rows in [100_000, 100, 100] {
+            (0..rows).for_each(|n| drop(insert(&mut map, &n.to_string(), n)));
+            map.clear();
+        }
+        assert!(map.slots.capacity() <= SPARE_MIN && map.index.capacity() <= 2 * SPARE_MIN);
     }
 }

@@ -69,7 +69,7 @@ impl Default for Settings {
             max_task_idle_ms: 0,
             partition_queue_bytes_max: 1 << 20,
             outbox_bytes_max: 1 << 20,
-            overlay_bytes_max: 32 << 20,
+            overlay_bytes_max: 8 << 20,
             cache_bytes_max: 10 << 20,
             table_bytes_max: 64 << 20,
             persist_bytes: 16 << 20,
