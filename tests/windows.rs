@@ -209,3 +209,34 @@ fn a_window_store_that_forgets_its_windows_is_refused() {
     builder.add_state_store(StoreBuilder::window("w", ms(9), ms(10), serdes::string(), serdes::i64()));
     assert!(builder.build().err().unwrap().to_string().contains("9 ms"));
 }
+
+/// The last values of `k`'s sessions in topic `out`, after a record of another key that makes `k`'s first session late.
+fn late_session(cached: bool) -> Vec<(String, Option<i64>)> {
+    let builder = StreamsBuilder::new();
+    let store = Materialized::as_store("sessions");
+    builder
+        .stream::<String, i64>("in")
+        .group_by_key()
+        .windowed_by(SessionWindows::of_inactivity_gap_and_grace(ms(5), ms(5)))
+        .count_with(if cached { store } else { store.with_caching_disabled() })
+        .to_stream()
+        .filter(|key, _| key.is_some_and(|key| key.key == "k"))
+        .to("out");
+    let mut driver = TestDriver::new(builder.build().unwrap()).unwrap();
+    for (key, at) in [("j", 111), ("k", 101), ("k", 106)] {
+        pipe(&mut driver, "in", key, 0, at);
+    }
+    let out = driver.read("out", &serdes::session_windowed(serdes::string()), &serdes::i64()).unwrap();
+    out.into_iter().map(|record| (record.key.unwrap().to_string(), record.value)).collect()
+}
+
+#[test]
+fn with_its_cache_on_a_late_record_finds_what_the_retention_has_expired() {
+    let (first, second) = (("[k@101/101]".to_owned(), Some(1)), ("[k@106/106]".to_owned(), Some(1)));
+    assert_eq!(late_session(false), [first.clone(), second]);
+    let joined = ("[k@101/106]".to_owned(), Some(2));
+    let mut cached = late_session(true);
+    // One flush forwards both; Kafka Streams would keep the deletion to itself.
+    cached.sort();
+    assert_eq!(cached, [("[k@101/101]".to_owned(), None), first, joined]);
+}

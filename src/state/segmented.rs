@@ -62,6 +62,9 @@ pub struct Segmented {
     /// Reads by time see a row until Kafka Streams' segment of this many milliseconds has expired, as its session store
     /// on disk does; 0: until the row has expired.
     pub kept_ms: i64,
+    /// How much longer than the retention a row stays readable, in milliseconds: Kafka Streams' record cache shows rows
+    /// that the store below it has expired.
+    pub slack_ms: i64,
 }
 
 pub(super) fn time_at(row: &[u8], at: usize) -> Option<Timestamp> {
@@ -77,7 +80,7 @@ impl Segmented {
     /// Rows kept for `retention_ms`, and looked up over `reach_ms` at a time.
     pub fn new(moments: Moments, retention_ms: i64, reach_ms: i64) -> Self {
         let segment_ms = reach_ms.max(retention_ms / SEGMENTS).max(1);
-        Self { moments, retention_ms, segment_ms, by_time: false, kept_ms: 0 }
+        Self { moments, retention_ms, segment_ms, by_time: false, kept_ms: 0, slack_ms: 0 }
     }
 
     /// The same with an index by time.
@@ -90,6 +93,17 @@ impl Segmented {
     #[must_use]
     pub fn kept_by_segment(self) -> Self {
         Self { kept_ms: kafka_segment_ms(self.retention_ms), ..self }
+    }
+
+    /// The same, with rows readable for `slack_ms` longer.
+    #[must_use]
+    pub fn readable_longer(self, slack_ms: i64) -> Self {
+        Self { slack_ms, ..self }
+    }
+
+    /// How long a row stays readable, in milliseconds of stream time.
+    pub(super) fn readable_ms(&self) -> i64 {
+        self.retention_ms.saturating_add(self.slack_ms)
     }
 
     pub(super) fn segment_of(&self, moment: Timestamp) -> Timestamp {
@@ -140,7 +154,7 @@ impl Segmented {
 
     /// The first time that a read by time sees.
     fn kept_from(&self, stream_time: Timestamp) -> Timestamp {
-        let expired = stream_time.saturating_sub(self.retention_ms);
+        let expired = stream_time.saturating_sub(self.readable_ms());
         match self.kept_ms {
             0 => expired.saturating_add(1).max(0),
             kept_ms => expired.max(0) / kept_ms * kept_ms,
@@ -317,8 +331,14 @@ mod tests {
     use super::*;
     use crate::state::tests::store;
 
-    const SESSIONS: Segmented =
-        Segmented { moments: Moments::Session, retention_ms: 100, segment_ms: 10, by_time: true, kept_ms: 0 };
+    const SESSIONS: Segmented = Segmented {
+        moments: Moments::Session,
+        retention_ms: 100,
+        segment_ms: 10,
+        by_time: true,
+        kept_ms: 0,
+        slack_ms: 0,
+    };
 
     #[test]
     fn d166_a_session_goes_to_the_changelog_and_back() {

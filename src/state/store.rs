@@ -317,7 +317,11 @@ impl Store {
 
     /// Rows of an earlier time have expired for readers: stream time - retention + 1 (P-40, P-41).
     pub(super) fn cut(&self) -> Option<Timestamp> {
-        let cut = self.stream_time.saturating_sub(self.spec.retention_ms()?).saturating_add(1);
+        let readable_ms = match self.spec.kind {
+            StoreKind::Segmented(segmented) => segmented.readable_ms(),
+            _ => self.spec.retention_ms()?,
+        };
+        let cut = self.stream_time.saturating_sub(readable_ms).saturating_add(1);
         (cut > 0).then_some(cut)
     }
 

@@ -17,6 +17,10 @@ use crate::{
 /// stream time less gap and grace; one that still touches a live session is not (D-56). Null keys are dropped, null
 /// values reach the aggregate (D-61).
 ///
+/// With its record cache on, the store finds sessions for one gap longer than it must, as Kafka Streams' cache does: a
+/// late record then joins a session that the store below has expired. The joined session replaces it in the result;
+/// Kafka Streams leaves the old one there.
+///
 /// ```
 /// # use millstream::topology::StreamsBuilder;
 /// use millstream::operator::{EmitStrategy, SessionWindows};

@@ -94,7 +94,7 @@ impl StoredTable {
     ) -> Self {
         let needed = windowing.lifetime_ms();
         let retention_ms = materialized.retention_ms.unwrap_or(needed);
-        let kind = windowing.store_kind(retention_ms, emit, materialized.persistent);
+        let kind = windowing.store_kind(retention_ms, emit, materialized.persistent, materialized.cached);
         let mut store = Self::new(plan, materialized, prefix, kind);
         store.spec.cached &= emit == EmitStrategy::OnWindowUpdate;
         if retention_ms < needed {

@@ -148,8 +148,11 @@ impl Windowing {
     }
 
     /// Shape of the rows of a store for these windows.
-    pub fn store_kind(self, retention_ms: i64, emit: EmitStrategy, persistent: bool) -> StoreKind {
+    pub fn store_kind(self, retention_ms: i64, emit: EmitStrategy, persistent: bool, cached: bool) -> StoreKind {
         let on_close = emit == EmitStrategy::OnWindowClose;
+        // What a late record can touch lies this much further back than the retention. Without its record cache Kafka
+        // Streams does not find it any more.
+        let slack = |ms: i64| if cached && !on_close { ms } else { 0 };
         // Kafka Streams' window store on disk for results on close keeps rows readable one millisecond longer than the
         // others, which is just enough for a window to be emitted by a record one window and grace later.
         let longer_ms = retention_ms.saturating_add(i64::from(on_close && persistent));
@@ -159,10 +162,11 @@ impl Windowing {
             }
             Self::Sized(SizedWindows::Sliding(windows)) => {
                 let size_ms = windows.difference_ms();
-                Segmented::new(Moments::Window { size_ms }, longer_ms, size_ms)
+                Segmented::new(Moments::Window { size_ms }, longer_ms, size_ms).readable_longer(slack(size_ms))
             }
             Self::Session(windows) => {
                 let sessions = Segmented::new(Moments::Session, retention_ms, windows.gap_ms());
+                let sessions = sessions.readable_longer(slack(windows.gap_ms()));
                 if on_close && persistent { sessions.kept_by_segment() } else { sessions }
             }
         };
