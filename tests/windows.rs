@@ -18,15 +18,17 @@ fn ms(ms: u64) -> Duration {
 }
 
 fn pipe(driver: &mut TestDriver, topic: &str, key: &str, value: i64, at: Timestamp) {
-    driver.pipe(topic, &serdes::string(), &serdes::i64(), Some(&key.to_owned()), Some(&value), at).unwrap();
+    driver
+        .pipe(topic, &serdes::string(), &serdes::i64(), Some(&key.to_owned()), Some(&value), at)
+        .expect("a record that is processed");
 }
 
 /// The last value of each windowed key in topic `out`.
 fn results(driver: &mut TestDriver) -> BTreeMap<(String, Timestamp, Timestamp), i64> {
     let key = serdes::windowed(serdes::string(), 10);
     let mut last = BTreeMap::new();
-    for record in driver.read("out", &key, &serdes::i64()).unwrap() {
-        let Windowed { key, start, end } = record.key.unwrap();
+    for record in driver.read("out", &key, &serdes::i64()).expect("counts") {
+        let Windowed { key, start, end } = record.key.expect("a windowed key");
         match record.value {
             Some(value) => last.insert((key, start, end), value),
             None => last.remove(&(key, start, end)),
@@ -91,8 +93,8 @@ proptest::proptest! {
             pipe(&mut driver, "in", ["k", "kk"][*key], *value, *time);
         }
         let mut found = BTreeMap::new();
-        for record in driver.read("out", &serdes::session_windowed(serdes::string()), &serdes::i64()).unwrap() {
-            let Windowed { key, start, end } = record.key.unwrap();
+        for record in driver.read("out", &serdes::session_windowed(serdes::string()), &serdes::i64()).expect("counts") {
+            let Windowed { key, start, end } = record.key.expect("a windowed key");
             proptest::prop_assert_eq!(record.timestamp, end);
             match record.value {
                 Some(value) => found.insert((key, start, end), value),
