@@ -1,5 +1,7 @@
 //! Sliding windows, sessions and cogroups through the whole worker.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use millstream::{
     codec::serdes,
     fault::Result,
