@@ -26,6 +26,10 @@ struct Cell {
     dirty: bool,
 }
 
+/// Partition, window start, key.
+type CellId = (i32, i64, Box<[u8]>);
+type Counts = HashMap<CellId, Cell, foldhash::fast::FixedState>;
+
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [broker, input, output, changelog] = &args[..] else {
@@ -77,8 +81,8 @@ fn assign(consumer: &BaseConsumer, input: &str) -> Vec<i64> {
 
 fn run(consumer: &BaseConsumer, producer: &BaseProducer, ends: &[i64], topics: [&String; 2]) {
     let queue = ConsumerQueue::of(consumer);
-    let mut counts: HashMap<(i32, i64, Box<[u8]>), Cell, foldhash::fast::FixedState> = HashMap::default();
-    let mut dirty: Vec<(i32, i64, Box<[u8]>)> = Vec::new();
+    let mut counts = Counts::default();
+    let mut dirty: Vec<CellId> = Vec::new();
     let mut positions = vec![0; ends.len()];
     let mut committed = Instant::now();
     let (mut records, start) = (0_u64, Instant::now());
@@ -124,8 +128,8 @@ fn run(consumer: &BaseConsumer, producer: &BaseProducer, ends: &[i64], topics: [
 fn commit(
     consumer: &BaseConsumer,
     producer: &BaseProducer,
-    counts: &mut HashMap<(i32, i64, Box<[u8]>), Cell, foldhash::fast::FixedState>,
-    dirty: &mut Vec<(i32, i64, Box<[u8]>)>,
+    counts: &mut Counts,
+    dirty: &mut Vec<CellId>,
     [output, changelog]: [&String; 2],
 ) {
     producer.begin_transaction().expect("a transaction");

@@ -202,6 +202,7 @@ fn worker() -> PathBuf {
 /// Runs a process to its end and asks the operating system what it has used.
 fn measure(mut command: Command) -> Used {
     let start = Instant::now();
+    #[expect(clippy::zombie_processes, reason = "wait4 waits for it")]
     let child = command.stdout(Stdio::null()).spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     let mut status = 0;
     // SAFETY: the pid is that of a child that nobody else waits for; the out parameters are ours.
