@@ -353,7 +353,9 @@ impl Store {
     /// Lets stream time advance by a write to `row`. False when the row has expired.
     pub(super) fn observe(&mut self, row: &[u8], timestamp: Timestamp) -> Result<bool> {
         let time = self.time_of(row, timestamp)?;
-        if self.is_expired(row) {
+        if let Some(retention_ms) = self.spec.retention_ms()
+            && time <= self.stream_time.saturating_sub(retention_ms)
+        {
             return Ok(false);
         }
         self.stream_time = self.stream_time.max(time);
