@@ -94,7 +94,8 @@ fn exactly_once_holds() {
 
 #[test]
 fn at_least_once_skips_nothing() {
-    honest(Guarantee::AtLeastOnce, seeds(100, 5_000));
+    // One seed in a hundred has a member that writes after others have taken over.
+    honest(Guarantee::AtLeastOnce, seeds(1_000, 5_000));
 }
 
 /// Seeds within which each planted bug must be seen.
