@@ -1,6 +1,6 @@
 //! A worker and its client on the model log.
 
-use super::{Client, ClientConfig, Disks, globals::follow, trace};
+use super::{Client, ClientConfig, Disks, globals::follow};
 use crate::{
     fault::Fault,
     log::Log,
@@ -78,7 +78,7 @@ impl Member {
         let event = self.client.next_event();
         let some = event.is_some();
         if let Some(event) = event {
-            tracing::debug!(target: "member", "{} <- {}", self.client.config().client_id, trace::event(&event));
+            tracing::debug!(target: "member", "{} <- {}", self.client.config().client_id, event);
             self.worker.handle(now, event);
         }
         some
@@ -89,7 +89,7 @@ impl Member {
         if !self.client.has_orders()
             && let Some(effect) = self.worker.poll_effect()
         {
-            tracing::debug!(target: "member", "{} -> {}", self.client.config().client_id, trace::effect(&effect));
+            tracing::debug!(target: "member", "{} -> {}", self.client.config().client_id, effect);
             self.client.order(effect);
         }
         self.client.act(log, now)

@@ -15,7 +15,6 @@ mod member;
 mod rocks_disks;
 #[cfg(test)]
 mod tests;
-mod trace;
 
 pub use client::{Client, ClientConfig, CommitTrouble, Reset, Trouble};
 pub use cluster::{Cluster, Replica, ReplicaConfig, wall_clock};

@@ -148,6 +148,7 @@ pub fn run(config: &Config, run: Run) -> Result<()> {
         let ended = handle.join().unwrap_or_else(|_| Err(Fault::stop("a stream thread panicked")));
         result = result.and(ended);
     }
+    tracing::debug!("all threads have ended");
     if let Some(limit) = shared.clients.farewell() {
         group::await_left(&shared.admin, application_id, &shared.clients.prefix(), limit);
     }

@@ -120,6 +120,7 @@ impl Restorer {
                 return Err(Fault::retry("the process ends").at(changelog.to_string()));
             }
             if start.elapsed() > PIECE_PATIENCE {
+                tracing::debug!(%changelog, from, to, "nothing of the changelog can be read yet");
                 return Err(Fault::retry("nothing of the changelog can be read yet").at(changelog.to_string()));
             }
         }

@@ -216,6 +216,7 @@ impl StreamThread {
         let now = wall_clock();
         let some = !self.events.is_empty();
         for event in self.events.drain(..) {
+            tracing::debug!(target: "member", "<- {event}");
             self.worker.handle(now, event);
         }
         some
@@ -238,6 +239,7 @@ impl StreamThread {
         loop {
             while let Some(effect) = self.worker.poll_effect() {
                 busy = true;
+                tracing::debug!(target: "member", "-> {effect}");
                 let stage = match effect {
                     Effect::Send { .. } => Some(Stage::Send),
                     Effect::Abort { .. } | Effect::ReplaceProducer { .. } => Some(Stage::Recover),

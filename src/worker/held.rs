@@ -41,6 +41,8 @@ pub(super) struct Held {
     pub first: bool,
     /// When the log said last how far its restore is.
     pub restore_told: Timestamp,
+    /// Offsets that the running restore began with; zero when there is nothing to tell of it.
+    pub to_restore: i64,
 }
 
 impl Held {

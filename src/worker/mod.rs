@@ -22,6 +22,7 @@ mod snapshot;
 mod tasks;
 mod timings;
 mod totals;
+mod trace;
 
 pub use crate::record::{Fetch, Request};
 pub use crate::task::{Counters, Latency, TopicCounters};

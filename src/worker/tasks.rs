@@ -93,6 +93,7 @@ impl Worker {
                 held.phase = Phase::Restoring(BTreeMap::new());
                 held.restore_told = now;
                 let remaining = held.task.replica.remaining();
+                held.to_restore = remaining;
                 if remaining > 0 {
                     tracing::info!(task = %id, remaining, "restoring");
                 }
@@ -199,7 +200,7 @@ impl Worker {
         self.requests = next;
         if pieces.is_empty() {
             let records: u64 = held.task.replica.slots.iter().map(|s| s.restored).sum();
-            if records > 0 && !held.task.replica.complete {
+            if std::mem::take(&mut held.to_restore) > 0 {
                 tracing::info!(task = %id, records, "restored");
             }
             held.task.replica.complete = true;

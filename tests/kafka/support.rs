@@ -254,7 +254,7 @@ impl Drop for Broker {
 
 /// Waits for a condition; a test fails that waits for two minutes.
 pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(120);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !condition() {
         assert!(Instant::now() < deadline, "it does not come true that {what}");
         thread::sleep(Duration::from_millis(20));
@@ -310,6 +310,8 @@ impl Worker {
             .arg("run")
             .args(["--set", &format!("state.dir={}", dir.join(name).display())])
             .args(["--set", "http.listen=off"])
+            // A failure that comes once in a hundred runs is told by nothing but this log.
+            .args(["--set", "log.level=info,millstream=debug,member=debug"])
             .args(args)
             .stdout(out.try_clone().expect("a second handle"))
             .stderr(out)
@@ -344,7 +346,7 @@ impl Worker {
 
     /// Runs it to its end, which must be a success.
     pub fn finish(mut self) {
-        let status = self.wait(Duration::from_secs(120));
+        let status = self.wait(Duration::from_secs(60));
         assert!(status.success(), "{status}: {}", self.log());
     }
 
@@ -360,9 +362,16 @@ impl Worker {
             if let Some(status) = self.child.try_wait().expect("a child") {
                 return status;
             }
-            assert!(start.elapsed() < limit, "the worker does not end; its log:\n{}", self.log());
+            assert!(start.elapsed() < limit, "the worker does not end; its log:\n{}", self.last_lines());
             thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// The end of what it said.
+    fn last_lines(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(150)..].join("\n")
     }
 
     /// What it said.

@@ -364,6 +364,7 @@ impl Drop for Consumer {
         if let Err(error) = self.client.unassign() {
             tracing::debug!(%error, "the closing consumer can't give its partitions up");
         }
+        tracing::debug!("the consumer closes");
     }
 }
 

@@ -1,12 +1,27 @@
-//! Events and effects as lines of a trace.
+//! Events and effects as lines of a log: what the drivers say at level debug, target `member`.
 
-use crate::worker::{Effect, Event};
+use super::{Effect, Event, OpenedStore, Stable};
+use crate::record::OutRecord;
+use std::{collections::BTreeSet, fmt};
 
-/// What an event says, without its records.
-pub(super) fn event(event: &Event) -> String {
+/// What it says, without its records.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&of_event(self))
+    }
+}
+
+/// What it asks for.
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&of_effect(self))
+    }
+}
+
+fn of_event(event: &Event) -> String {
     match event {
         Event::Assigned { partitions, group, .. } => {
-            let of = |s: &crate::worker::Stable| format!("{}@{}", s.partition, s.offset.unwrap_or(-1));
+            let of = |s: &Stable| format!("{}@{}", s.partition, s.offset.unwrap_or(-1));
             let partitions = partitions.iter().map(of).collect::<Vec<_>>().join(" ");
             format!("Assigned generation {} {partitions}", group.generation)
         }
@@ -19,7 +34,7 @@ pub(super) fn event(event: &Event) -> String {
             format!("Position {position} of {partition} fetch {} end {end}", fetch.0)
         }
         Event::Opened { request, result } => {
-            let of = |s: &crate::worker::OpenedStore| s.saved.as_ref().map_or(-1, |s| s.position);
+            let of = |s: &OpenedStore| s.saved.as_ref().map_or(-1, |s| s.position);
             let positions = result.iter().flatten().map(of).collect::<Vec<_>>();
             format!("Opened {} at {positions:?}", request.0)
         }
@@ -34,7 +49,7 @@ pub(super) fn event(event: &Event) -> String {
         Event::AbortEnded { request, result } => format!("AbortEnded {} {}", request.0, result.is_ok()),
         Event::ProducerReady { request, result } => format!("ProducerReady {} {}", request.0, result.is_ok()),
         Event::StableOffsets { request, result } => {
-            let of = |s: &crate::worker::Stable| format!("{}@{}", s.partition, s.offset.unwrap_or(-1));
+            let of = |s: &Stable| format!("{}@{}", s.partition, s.offset.unwrap_or(-1));
             format!("StableOffsets {} {:?}", request.0, result.iter().flatten().map(of).collect::<Vec<_>>())
         }
         Event::Budget { table_bytes_max } => format!("Budget {table_bytes_max}"),
@@ -42,13 +57,12 @@ pub(super) fn event(event: &Event) -> String {
     }
 }
 
-/// What an effect asks for.
-pub(super) fn effect(effect: &Effect) -> String {
+fn of_effect(effect: &Effect) -> String {
     match effect {
         Effect::Begin => "Begin".into(),
         Effect::Send { records } => {
-            let of = |r: &crate::record::OutRecord| format!("{}-{}", r.topic, r.partition);
-            format!("Send {:?}", records.iter().map(of).collect::<Vec<_>>())
+            let of = |r: &OutRecord| format!("{}-{}", r.topic, r.partition);
+            format!("Send {} to {:?}", records.len(), records.iter().map(of).collect::<BTreeSet<_>>())
         }
         Effect::Commit { request, offsets, group } => {
             let offsets = offsets.iter().map(|o| format!("{}@{}", o.partition, o.offset)).collect::<Vec<_>>();
