@@ -16,7 +16,7 @@ CORE_FLAGS := --locked --no-default-features
 STAMP := $(CARGO_TARGET_DIR)/release/.millstream-full
 FULL_ID = $$({ rustc -V; grep -A1 -E '^name = "(librocksdb|rdkafka)-sys"' Cargo.lock; } | sha256sum | cut -c1-16)
 
-.PHONY: demo test tools fmt lint-core test-core simulate deny chart full lint-full test-full bench demo-core demo-full help
+.PHONY: demo test tools fmt lint-core test-core simulate deny chart full lint-full test-full bench demo-core demo-full oracle help
 
 demo: ## the live demo: two replicas, one killed, every window checked (RocksDB where `make full` ran before)
 	@if [ "$$(cat $(STAMP) 2>/dev/null)" = "$(FULL_ID)" ]; then $(MAKE) --no-print-directory demo-full; else $(MAKE) --no-print-directory demo-core; fi
@@ -61,6 +61,10 @@ bench: tools full ## the worker and Kafka Streams side by side on a real broker 
 
 test-full: ## all tests with all features, real brokers included
 	cargo test --release --locked --workspace
+
+oracle: ## Kafka Streams itself writes tests/oracle/expected anew (Java, Maven); no change means that it stands
+	@tests/oracle/kafka-streams/run --out tests/oracle/expected tests/oracle/scenarios
+	@git diff --stat -- tests/oracle/expected
 
 deny: ## licences, sources and advisories of the dependencies
 	cargo deny --locked check bans licenses sources
