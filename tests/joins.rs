@@ -141,6 +141,7 @@ fn d81_to_d84_records_pair_with_every_record_of_their_key_in_the_window() {
     assert_eq!(got, wanted);
 }
 
+/// D-3.
 #[test]
 fn r75_a_global_table_is_whole_in_each_process_and_restored_before_it_works() {
     let builder = StreamsBuilder::new();

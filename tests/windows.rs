@@ -190,6 +190,7 @@ impl Processor<String, i64, String, i64> for Visits {
     }
 }
 
+/// P-31, P-32, P-34.
 #[test]
 fn processors_have_window_and_session_stores_that_outlive_a_crash() {
     let builder = StreamsBuilder::new();
@@ -207,6 +208,7 @@ fn processors_have_window_and_session_stores_that_outlive_a_crash() {
     assert_eq!(values, [111, 122, 221, 322, 512]);
 }
 
+/// P-31.
 #[test]
 fn a_window_store_that_forgets_its_windows_is_refused() {
     let builder = StreamsBuilder::new();

@@ -157,6 +157,7 @@ mod tests {
         assert!(child.take().is_empty());
     }
 
+    /// P-62.
     #[test]
     fn the_cache_forwards_the_last_update_with_its_own_context() {
         let (child, children) = collect();

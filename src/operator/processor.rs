@@ -230,6 +230,7 @@ mod tests {
         assert_eq!(child.take(), [row("a", 1, 10), row("b", 2, 10), row("b", 2, 20)]);
     }
 
+    /// P-2, P-7.
     #[test]
     fn mistakes_name_the_processor() {
         let ((node, _), mut kit) = (counter(), Kit::key_value());

@@ -146,6 +146,7 @@ mod tests {
         kit.sent.iter().map(|r| r.partition).collect()
     }
 
+    /// D-165.
     #[test]
     fn a_partitioner_may_choose_any_number_of_partitions() {
         for (route, wanted) in [
@@ -171,6 +172,7 @@ mod tests {
         assert!(send(&sink(fixed("unknown"), None)).1.is_err());
     }
 
+    /// D-164.
     #[test]
     fn a_windowed_key_is_partitioned_by_its_inner_key() {
         for (by_inner_key, wanted) in [(true, 3), (false, 11 % 4)] {

@@ -61,6 +61,7 @@ pub fn error_settings(config: &Config) -> ErrorSettings {
 mod tests {
     use super::*;
 
+    /// P-61: each thread has an equal share of the record caches.
     #[test]
     fn defaults_of_the_table_are_those_of_the_worker() {
         let config = Config::load(&[], [], None).unwrap();

@@ -73,6 +73,7 @@ fn mistakes_are_named() {
     assert!(fault.to_string().contains("topic `in` does not exist"), "{fault}");
 }
 
+/// D-96.
 #[test]
 fn joined_topics_must_have_equal_counts() {
     let builder = StreamsBuilder::new();
@@ -85,6 +86,7 @@ fn joined_topics_must_have_equal_counts() {
     assert_eq!(resolved.sub_topologies[0].stores.len(), 1);
 }
 
+/// D-162.
 #[test]
 fn a_repartition_before_a_join_follows_the_table() {
     let builder = StreamsBuilder::new();
@@ -102,6 +104,7 @@ fn a_topology_is_shared_by_threads() {
     shared::<Topology>();
 }
 
+/// P-2.
 #[test]
 fn processors_connect_to_stores_of_tables() {
     struct Look;
@@ -137,6 +140,7 @@ fn mistake(build: impl Fn(&StreamsBuilder)) -> String {
     builder.build().err().expect("a mistake").to_string()
 }
 
+/// D-6.
 #[test]
 fn topics_are_read_in_one_way_only() {
     let text = mistake(|b| {
@@ -198,6 +202,7 @@ fn windows_are_checked() {
     assert!(text.contains("the window size is not positive"), "{text}");
 }
 
+/// D-161.
 #[test]
 fn repartition_topics_take_the_greatest_count_upstream() {
     let builder = StreamsBuilder::new();
@@ -213,6 +218,7 @@ fn repartition_topics_take_the_greatest_count_upstream() {
     assert_eq!(resolved.subscription().len(), 4);
 }
 
+/// D-162.
 #[test]
 fn an_asked_for_count_must_fit_the_other_side_of_a_join() {
     let build = |partitions| {

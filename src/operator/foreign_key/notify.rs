@@ -70,6 +70,7 @@ mod tests {
         },
     };
 
+    /// D-109.
     #[test]
     fn every_subscriber_hears_of_a_change_and_nobody_else() {
         let (_, children) = collect();

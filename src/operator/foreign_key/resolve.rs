@@ -46,3 +46,41 @@ where
 }
 
 impl<K, V, VR, F> Node for Resolve<K, V, VR, F> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        codec::serdes,
+        operator::testkit::{Kit, collect},
+        record::Timestamp,
+    };
+
+    /// The left side's rows of the moment: `k` has the value `now`.
+    struct Left;
+
+    impl Getter<String, String> for Left {
+        fn get(&self, _: &mut dyn Context, key: &String) -> Result<Option<(String, Timestamp)>> {
+            Ok((key == "k").then(|| ("now".to_owned(), 1)))
+        }
+    }
+
+    #[test]
+    fn d107_an_answer_for_a_row_that_has_changed_since_is_dropped() {
+        let (seen, children) = collect();
+        let joiner = |left: &String, right: Option<&String>| Some(format!("{left} {}", right.map_or("-", |r| r)));
+        let (left, value) = (Rc::new(Left), serdes::string());
+        let node = Resolve { left, value, keeps: false, joiner: Arc::new(joiner), children };
+        let mut kit = Kit::key_value();
+        for (key, asked) in
+            [("k", Some("now")), ("k", Some("before")), ("k", None), ("gone", Some("now")), ("gone", None)]
+        {
+            let hash = asked.map(|text| murmur3(text.as_bytes()));
+            let response = Response { hash, value: Some("right".to_owned()), partition: None };
+            node.process(&mut kit, Record::new(Some(&key.to_owned()), Some(&response), 5)).unwrap();
+        }
+        let row = |key: &str, value: Option<&str>| (Some(key.to_owned()), value.map(str::to_owned), 5);
+        assert_eq!(seen.take(), [row("k", Some("now right")), row("gone", None)]);
+        assert_eq!(kit.dropped, [Dropped::OutOfOrder; 3]);
+    }
+}
