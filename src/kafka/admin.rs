@@ -164,6 +164,26 @@ impl Admin {
         Ok(())
     }
 
+    /// Warns of source topics that are changelogs too and may lose rows.
+    pub fn check_sources(&self, topics: &[Arc<str>]) {
+        if topics.is_empty() {
+            return;
+        }
+        let asked: Vec<ResourceSpecifier<'_>> = topics.iter().map(|t| ResourceSpecifier::Topic(t)).collect();
+        let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+        let answer = wait(self.client.describe_configs(&asked, &options)).unwrap_or_else(|error| {
+            tracing::debug!(%error, "the settings of source topics can't be read");
+            Vec::new()
+        });
+        for (topic, answer) in topics.iter().zip(answer) {
+            let Ok(found) = answer else { continue };
+            let found = |name: &str| found.get(name).and_then(|e| e.value.clone());
+            if let Some(warning) = config_check::check_source(topic, found) {
+                tracing::warn!("{warning}");
+            }
+        }
+    }
+
     fn create<'a>(&self, topics: impl Iterator<Item = NewTopic<'a>>) -> Result<()> {
         let topics: Vec<_> = topics.collect();
         if topics.is_empty() {

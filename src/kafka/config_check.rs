@@ -49,6 +49,27 @@ pub(super) fn check(
     Ok(warnings)
 }
 
+/// What to say of a source topic that restores a table (R-91), if its settings let rows go.
+pub(super) fn check_source(topic: &str, found: impl Fn(&str) -> Option<String>) -> Option<String> {
+    /// What the disk of a worker counts on: a deletion is readable for so long.
+    const DELETE_RETENTION_MS: i64 = 86_400_000;
+    let policy = found("cleanup.policy")?;
+    let forever = found("retention.ms").as_deref() == Some("-1");
+    if has(&policy, "delete") && !forever {
+        return Some(format!(
+            "source topic `{topic}` restores a table and has cleanup.policy={policy}: the broker deletes rows that state \
+             needs when they are old; set cleanup.policy=compact on it"
+        ));
+    }
+    let kept: i64 = found("delete.retention.ms")?.parse().ok()?;
+    (has(&policy, "compact") && kept < DELETE_RETENTION_MS).then(|| {
+        format!(
+            "source topic `{topic}` restores a table and has delete.retention.ms={kept}: a worker that is down for longer \
+             may keep deleted rows on its disk; set delete.retention.ms={DELETE_RETENTION_MS} on it"
+        )
+    })
+}
+
 fn has(policy: &str, part: &str) -> bool {
     policy.split(',').any(|p| p.trim() == part)
 }
@@ -98,6 +119,21 @@ mod tests {
         assert_eq!(checked(&repartition, &found("delete", "-1")), Ok(vec![]));
         assert!(checked(&repartition, &found("compact", "-1")).is_err());
         assert_eq!(checked(&repartition, &found("delete", "604800000")).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn r91_a_source_topic_that_restores_a_table_is_to_be_compacted() {
+        let said = |found: &[(&str, &str)]| {
+            check_source("rows", |name| found.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
+        };
+        let day = ("delete.retention.ms", "86400000");
+        assert_eq!(said(&[("cleanup.policy", "compact"), ("retention.ms", "604800000"), day]), None);
+        assert_eq!(said(&[("cleanup.policy", "delete"), ("retention.ms", "-1"), day]), None);
+        assert_eq!(said(&[]), None, "without the right to look");
+        let deletes = said(&[("cleanup.policy", "compact,delete"), ("retention.ms", "604800000"), day]);
+        assert!(deletes.is_some_and(|text| text.contains("set cleanup.policy=compact")));
+        let short = said(&[("cleanup.policy", "compact"), ("delete.retention.ms", "1000")]);
+        assert!(short.is_some_and(|text| text.contains("has delete.retention.ms=1000")));
     }
 
     #[test]

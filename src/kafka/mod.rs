@@ -99,11 +99,10 @@ pub fn run(config: &Config, run: Run) -> Result<()> {
     let count = config.size("num.stream.threads").max(1);
     let exactly_once = (run.settings)(count).guarantee == Guarantee::ExactlyOnceV2;
     fence::former_threads(&home, &clients, count, exactly_once)?;
-    let internal: Vec<Arc<str>> = resolved.internal.iter().map(|t| Arc::clone(&t.name)).collect();
     let ends = if run.until_end { Some(Arc::new(input_ends(&clients, &run.topology, &resolved)?)) } else { None };
     let shared = Arc::new(Shared {
         cluster_id: admin.cluster_id(),
-        topic_ids: admin.topic_ids(&internal)?,
+        topic_ids: admin.topic_ids(&resolved.changelogs())?,
         registry: stores::Registry::new(run.state.clone().unwrap_or_else(|| default_state(&home))),
         admin,
         clients,
@@ -195,6 +194,7 @@ fn prepare(config: &Config, run: &Run, admin: &Admin, application_id: &str) -> R
     resolved.set_changelog_margin(config.int("windowstore.changelog.additional.retention.ms"));
     let replicas = i32::try_from(config.int("replication.factor")).unwrap_or(-1);
     admin.ensure_internal(&resolved.internal, &config.topic(), replicas, &counts)?;
+    admin.check_sources(&resolved.reused_sources());
     let internal: Vec<Arc<str>> = resolved.internal.iter().map(|t| Arc::clone(&t.name)).collect();
     admin.await_topics(&internal)?;
     Ok(resolved)

@@ -53,6 +53,18 @@ impl Store {
     /// records drained and one marker, if there was a record (I2). `now` is the wall clock taken before the commit was
     /// sent. Without a frozen overlay it only counts as [`Store::covered`].
     pub fn committed(&mut self, now: Timestamp) {
+        self.end_commit();
+        self.covered(now);
+    }
+
+    /// As [`Store::committed`] for a store whose changelog is its input, while there is more input: a deletion that
+    /// lies there may be older than `now`, so nothing is said about the time (I2).
+    pub fn committed_behind(&mut self, now: Timestamp) {
+        self.end_commit();
+        self.note_unsaved(now);
+    }
+
+    fn end_commit(&mut self) {
         self.last = None;
         if let Some(mut frozen) = self.frozen.take() {
             let counts = frozen.drained > 0 || self.flaw == Flaw::MarkerWithoutRecords;
@@ -66,13 +78,17 @@ impl Store {
             frozen.reset();
             self.spare = Some(frozen);
         }
-        self.covered(now);
     }
 
     /// All that is committed up to the wall clock time `now` is in this store: called with a time taken before the
     /// stable offsets were read under which a restore ended, or under which an idle owner still owns the task (I2).
     pub fn covered(&mut self, now: Timestamp) {
         self.covered_at = self.covered_at.max(now);
+        self.note_unsaved(now);
+    }
+
+    /// Rows that are not in the backend wait from `now` on, unless some wait already.
+    pub fn note_unsaved(&mut self, now: Timestamp) {
         if self.unsaved_since.is_none() && self.table.bytes().unsaved > 0 {
             self.unsaved_since = Some(now);
         }

@@ -151,6 +151,18 @@ fn rows_survive_a_reopen_with_their_position() {
     assert_eq!(disk.saved().unwrap().unwrap().covered_at, 77);
 }
 
+/// A source topic that is the changelog too may hold deletions, above the position, that are older than the commit.
+#[test]
+fn i2_a_commit_with_more_input_to_come_says_nothing_of_the_time() {
+    let mut store = store(StoreKind::KeyValue);
+    for (now, behind) in [(5, false), (9, true)] {
+        put(&mut store, "a", "1", 1);
+        store.drain(&mut Log::default());
+        if behind { store.committed_behind(now) } else { store.committed(now) }
+    }
+    assert_eq!((store.covered_at(), store.unsaved_since()), ((5, None), Some(5)));
+}
+
 #[test]
 fn a_row_written_while_it_is_saved_stays_unsaved() {
     let mut store = store(StoreKind::KeyValue);

@@ -5,7 +5,7 @@ use crate::{
     fault::{Fault, Result},
     record::{Offset, RawRecord, TaskId, Timestamp, TopicPartition},
     state::{Backend, Saved, Store},
-    topology::StorePlan,
+    topology::{SourceRows, StorePlan},
 };
 use std::sync::Arc;
 
@@ -68,14 +68,20 @@ impl Judge<'_> {
 pub struct Slot {
     /// The rows.
     pub store: Store,
-    /// Where they are logged, if they are.
+    /// Where they are restored from, if they are: their log, or the source partition in its place.
     pub changelog: Option<TopicPartition>,
+    /// For a source partition: what makes rows of its records.
+    pub source: Option<SourceRows>,
     /// The cluster of the changelog.
     pub cluster_id: String,
     /// Id of the changelog topic.
     pub topic_id: String,
     /// Where the running restore ends; `None` when there is none.
     pub target: Option<Offset>,
+    /// True when the running restore reads all that the log holds: of a source partition input may still be to come.
+    pub whole: bool,
+    /// Greatest timestamp that was restored.
+    pub latest: Timestamp,
     /// Wall clock when the running restore asked for its end: what it reads was there then.
     pub asked_at: Timestamp,
     /// Records restored so far.
@@ -102,12 +108,24 @@ impl Replica {
     /// Adds an opened store.
     pub fn push(&mut self, task: TaskId, plan: &StorePlan, store: Store, cluster_id: String, topic_id: String) {
         let changelog = plan.changelog.as_ref().map(|topic| TopicPartition::new(Arc::clone(topic), task.partition));
-        self.slots.push(Slot { store, changelog, cluster_id, topic_id, target: None, asked_at: 0, restored: 0 });
+        self.slots.push(Slot {
+            latest: store.stream_time(),
+            store,
+            changelog,
+            source: plan.source.clone(),
+            cluster_id,
+            topic_id,
+            target: None,
+            whole: true,
+            asked_at: 0,
+            restored: 0,
+        });
     }
 
-    /// Starts the restore of a store up to `end`.
-    pub fn begin_restore(&mut self, slot: usize, start: Offset, end: Offset, asked_at: Timestamp) {
+    /// Starts the restore of a store up to `end`. `whole` says that the log ends there.
+    pub fn begin_restore(&mut self, slot: usize, (start, end): (Offset, Offset), whole: bool, asked_at: Timestamp) {
         let slot = &mut self.slots[slot];
+        slot.whole = whole;
         slot.store.advance_position(start.min(end));
         slot.target = Some(end);
         slot.asked_at = asked_at;
@@ -121,7 +139,11 @@ impl Replica {
             return Some((slot.changelog.clone()?, slot.store.position(), target));
         }
         slot.target = None;
-        slot.store.covered(slot.asked_at);
+        if slot.whole {
+            slot.store.covered(slot.asked_at);
+        } else {
+            slot.store.note_unsaved(slot.asked_at);
+        }
         None
     }
 
@@ -133,6 +155,13 @@ impl Replica {
         let slot = &mut self.slots[slot];
         let place = || slot.changelog.as_ref().map_or_else(String::new, ToString::to_string);
         for record in records {
+            if let Some(source) = &slot.source {
+                if let Some(row) = source.row(record, slot.latest) {
+                    slot.latest = slot.latest.max(row.timestamp);
+                    slot.store.restore(&row.key, row.value.as_ref(), row.timestamp)?;
+                }
+                continue;
+            }
             let Some(key) = &record.key else {
                 return Err(Fault::stop("changelog record without a key")
                     .at(place())

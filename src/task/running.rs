@@ -401,14 +401,47 @@ impl Task {
 
     /// The transaction that held `offsets` and the drained rows is committed. `now` was read before it was sent.
     pub fn commit_done(&mut self, offsets: Vec<Committed>, now: Timestamp) {
-        for slot in &mut self.replica.slots {
-            slot.store.committed(now);
-        }
         self.committed = offsets;
+        for at in 0..self.replica.slots.len() {
+            let whole = self.is_whole(at);
+            let slot = &mut self.replica.slots[at];
+            if whole {
+                slot.store.committed(now);
+            } else {
+                slot.store.committed_behind(now);
+            }
+            if slot.source.is_some() {
+                let offset = self.committed.iter().find(|c| Some(&c.partition) == slot.changelog.as_ref());
+                slot.store.advance_position(offset.and_then(|c| c.offset).unwrap_or(0));
+            }
+        }
         let Some(live) = self.live.as_mut() else { return };
         for (queue, committed) in live.queues.iter_mut().zip(&self.committed) {
             queue.committed = committed.offset;
         }
+    }
+
+    /// True unless a store is restored from a source partition that holds input still to be processed: deletions among it
+    /// may be of any age.
+    fn is_whole(&self, slot: usize) -> bool {
+        let slot = &self.replica.slots[slot];
+        let mut queues = self.live.iter().flat_map(|live| &live.queues);
+        slot.source.is_none()
+            || queues.any(|q| Some(&q.partition) == slot.changelog.as_ref() && q.idle() == Idle::CaughtUp)
+    }
+
+    /// Nobody has committed for this task since its last commit: its stores hold all that was committed up to `asked_at`.
+    pub fn proved(&mut self, asked_at: Timestamp) {
+        for at in 0..self.replica.slots.len() {
+            if self.is_whole(at) {
+                self.replica.slots[at].store.covered(asked_at);
+            }
+        }
+    }
+
+    /// The committed offset of a source topic's partition.
+    pub fn committed_offset(&self, topic: Option<&Arc<str>>) -> Option<Offset> {
+        self.committed.iter().find(|c| Some(&c.partition.topic) == topic)?.offset
     }
 
     /// The records of the transaction became visible at `now`.

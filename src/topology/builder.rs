@@ -1,7 +1,7 @@
 //! Where a topology begins.
 
 use super::{
-    Consumed, KStream, KTable, Materialized, Optimization, StoreBuilder, Topology,
+    Consumed, KStream, KTable, Materialized, Optimization, SourceRows, StoreBuilder, Topology,
     assemble::{Assembly, Built},
     plan::{Logical, Plan, ProcessorPlan, SharedPlan, SourcePlan},
     stored::StoredTable,
@@ -136,7 +136,8 @@ impl StreamsBuilder {
             connected: Vec::new(),
             factory: table_source_factory(store.clone(), link.clone(), key.clone(), value.clone()),
         };
-        let node = plan.add(&[], name.clone(), Logical::TableSource(source, processor));
+        let rows = SourceRows::new(key.clone(), value.clone(), &consumed);
+        let node = plan.add(&[], name.clone(), Logical::TableSource(source, processor, rows));
         KTable::new(
             self.plan.clone(),
             node,

@@ -8,6 +8,15 @@ use std::{collections::BTreeMap, sync::Arc};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Optimization {
+    /// `reuse.ktable.source.topics`: a table that is read from a topic and keeps its rows has no changelog of its own. Its
+    /// store is restored from the source topic, up to the committed offset: what lies above is input still to come. Nothing
+    /// is written to the topic, also where the store's logging is off.
+    ///
+    /// The topic must then keep what state needs: its `cleanup.policy` is to be `compact`, for a versioned table with a
+    /// `min.compaction.lag.ms` of its history. A worker warns of others. As in Kafka Streams, a row is missing after a
+    /// restore while its newer version lies in the topic unprocessed and compaction has removed the older one. Unlike
+    /// there, a record that processing left out (its bytes are no value, it has no key or no time) is left out by a restore too.
+    ReuseKtableSourceTopics,
     /// `merge.repartition.topics`: groupings and joins below one change of the key share one repartition topic, which lies
     /// right below it, or below the merge of several such streams.
     MergeRepartitionTopics,
@@ -17,7 +26,8 @@ pub enum Optimization {
 
 impl Optimization {
     /// Every optimisation: `all`.
-    pub const ALL: &'static [Self] = &[Self::MergeRepartitionTopics, Self::SingleStoreSelfJoin];
+    pub const ALL: &'static [Self] =
+        &[Self::ReuseKtableSourceTopics, Self::MergeRepartitionTopics, Self::SingleStoreSelfJoin];
 }
 
 /// Joins of a stream with itself get one node and one store.

@@ -1,7 +1,7 @@
 //! The nodes as they run: written in Kafka Streams' order, grouped into sub-topologies.
 
 use super::{
-    OffsetReset, Optimization,
+    OffsetReset, Optimization, SourceRows,
     assemble::Factory,
     optimize,
     plan::{
@@ -78,6 +78,8 @@ pub(crate) struct Physical {
     pub repartitions: Vec<RepartitionTopic>,
     /// Topics that must have equal partition counts (D-162).
     pub copartitioned: Vec<BTreeSet<Arc<str>>>,
+    /// By store: the source topic that is its changelog too, and how its records are read.
+    pub reused: BTreeMap<Arc<str>, (Arc<str>, SourceRows)>,
     /// Global tables in order of writing.
     pub globals: Vec<GlobalPlan>,
     /// The topology's own handlers of failed records.
@@ -107,12 +109,17 @@ impl Physical {
             types: plan.stores.iter().map(|(s, t)| (s.name.clone(), t.clone())).collect(),
             repartitions: Vec::new(),
             copartitioned: Vec::new(),
+            reused: BTreeMap::new(),
             globals: Vec::new(),
             handlers: plan.handlers.clone(),
         };
+        let reuse = optimizations.contains(&Optimization::ReuseKtableSourceTopics);
         for node in writing_order(&nodes, &roots) {
             let parents: Vec<_> = nodes[node].parents.iter().map(|p| nodes[*p].name.clone()).collect();
             physical.write(&nodes[node], parents)?;
+            if let (true, Logical::TableSource(source, processor, rows)) = (reuse, &nodes[node].what) {
+                physical.reuse(source, processor, rows);
+            }
         }
         physical.check_stores()?;
         physical.group();
@@ -132,7 +139,7 @@ impl Physical {
                 }
                 self.source(source)
             }
-            Logical::TableSource(source, processor) => {
+            Logical::TableSource(source, processor, _) => {
                 self.source(source)?;
                 self.processor(processor, vec![source.name.clone()])
             }
@@ -214,6 +221,17 @@ impl Physical {
             }
         }
         self.push(&processor.name, Role::Processor { stores }, parents, &processor.factory)
+    }
+
+    /// Makes the source topic of a table the changelog of its store, if it keeps one.
+    fn reuse(&mut self, source: &SourcePlan, processor: &ProcessorPlan, rows: &SourceRows) {
+        for decl in &processor.stores {
+            let name = &decl.spec.name;
+            if let (Some(spec), [topic]) = (self.stores.get_mut(name), &source.topics[..]) {
+                spec.logged = false;
+                self.reused.insert(name.clone(), (topic.clone(), rows.clone()));
+            }
+        }
     }
 
     fn sink(&mut self, sink: &SinkPlan, parents: Vec<Arc<str>>) -> Result<()> {

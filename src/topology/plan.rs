@@ -1,6 +1,6 @@
 //! The plan: what the DSL calls wrote down, as data. Node names and the order of writing follow Kafka Streams.
 
-use super::{assemble::Factory, global::ReadGlobal, table_link::TableLink};
+use super::{SourceRows, assemble::Factory, global::ReadGlobal, table_link::TableLink};
 use crate::{
     fault::{Fault, Result},
     operator::ErrorHandlers,
@@ -131,7 +131,8 @@ pub(crate) struct StreamJoinPlan {
 #[derive(Clone)]
 pub(crate) enum Logical {
     Source(SourcePlan),
-    TableSource(SourcePlan, ProcessorPlan),
+    /// With what makes rows of the topic's records, for a restore from there.
+    TableSource(SourcePlan, ProcessorPlan, SourceRows),
     Processor(ProcessorPlan),
     /// Several processors of one call, each with the names of its parents. The last one is what children see.
     Processors(Vec<(ProcessorPlan, Vec<Arc<str>>)>),

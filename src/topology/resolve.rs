@@ -189,7 +189,7 @@ pub(crate) fn resolve(
     for id in 0..physical.groups() {
         let sub = sub_topology(physical, &counts, id, &full)?;
         for store in &sub.stores {
-            if let Some(name) = &store.changelog {
+            if let (Some(name), None) = (&store.changelog, &store.source) {
                 resolved.internal.push(InternalTopic {
                     name: name.clone(),
                     partitions: sub.partitions,
@@ -240,8 +240,13 @@ fn sub_topology(
     }
     let stores = physical.stores_of(id).into_iter().map(|name| {
         let spec = physical.stores[&name].clone();
-        let changelog = spec.logged.then(|| full(&format!("{name}-changelog")));
-        StorePlan { spec, changelog }
+        match physical.reused.get(&name).cloned() {
+            Some((topic, rows)) => StorePlan { spec, changelog: Some(topic), source: Some(rows) },
+            None => {
+                let changelog = spec.logged.then(|| full(&format!("{name}-changelog")));
+                StorePlan { spec, changelog, source: None }
+            }
+        }
     });
     Ok(ResolvedSub { id, partitions: count, sources, stores: stores.collect() })
 }

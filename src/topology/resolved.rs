@@ -1,11 +1,14 @@
 //! A topology tied to an application id and to the partition counts of real topics.
 
-use super::{CHANGELOG_MARGIN_MS, GlobalTable};
+use super::{CHANGELOG_MARGIN_MS, GlobalTable, SourceRows};
 use crate::{
     fault::{Fault, Result},
     state::{GlobalStore, StoreSpec},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// A topic that the application owns and the driver creates or checks before it joins the group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +28,12 @@ pub struct InternalTopic {
 pub struct StorePlan {
     /// The store; its place in the vector is its [`StoreIx`](crate::record::StoreIx).
     pub spec: StoreSpec,
-    /// Full name of the changelog topic; `None` when the store isn't logged.
+    /// Full name of the topic that restores it: its changelog, or the source topic in its place; `None` when there is
+    /// neither.
     pub changelog: Option<Arc<str>>,
+    /// How rows are made of the records of a source topic that is the changelog too. Nothing is written to it, and only
+    /// what lies below the committed offset is the store's.
+    pub source: Option<SourceRows>,
 }
 
 /// One sub-topology.
@@ -85,6 +92,19 @@ impl Resolved {
                 }
             }
         }
+    }
+
+    /// Topics that stores are restored from: changelogs, and source topics in their place.
+    pub fn changelogs(&self) -> Vec<Arc<str>> {
+        let stores = self.sub_topologies.iter().flat_map(|sub| &sub.stores);
+        let topics: BTreeSet<_> = stores.filter_map(|store| store.changelog.clone()).collect();
+        topics.into_iter().collect()
+    }
+
+    /// Source topics that are changelogs too.
+    pub fn reused_sources(&self) -> Vec<Arc<str>> {
+        let stores = self.sub_topologies.iter().flat_map(|sub| &sub.stores);
+        stores.filter(|store| store.source.is_some()).filter_map(|store| store.changelog.clone()).collect()
     }
 
     /// The topics the group subscribes to, sorted.

@@ -81,7 +81,7 @@ impl Worker {
                 stable.iter().any(|s| s.partition == c.partition && s.offset == c.offset && s.metadata == c.metadata)
             };
             if held.task.committed.iter().all(same) {
-                held.task.replica.slots.iter_mut().for_each(|slot| slot.store.covered(asked_at));
+                held.task.proved(asked_at);
             }
         }
         true

@@ -42,6 +42,8 @@ pub enum Planted {
     RefusalIgnored,
     /// At least once, trusts a position on disk that was counted before the changelog was acknowledged.
     PositionBeforeFlush,
+    /// Restores a table from its source topic's end, past the committed offset.
+    SourceBeyondCommitted,
 }
 
 impl Planted {

@@ -134,7 +134,13 @@ impl Worker {
         let mut fresh = fresh.map(Vec::into_iter);
         for (index, plan) in plans.iter().enumerate().take(count) {
             let range = plan.changelog.as_ref().and_then(|_| ranges.next());
-            let LogRange { start, end } = range.unwrap_or(LogRange { start: 0, end: 0 });
+            let LogRange { start, end: log_end } = range.unwrap_or(LogRange { start: 0, end: 0 });
+            // What lies above the committed offset of a source topic is input still to be processed.
+            let end = match &plan.source {
+                Some(_) if settings.planted == Planted::SourceBeyondCommitted => log_end,
+                Some(_) => held.task.committed_offset(plan.changelog.as_ref()).unwrap_or(0).min(log_end),
+                None => log_end,
+            };
             if let Some(fresh) = fresh.as_mut() {
                 let opened = fresh.next().expect("a store was opened for each plan");
                 let judge = Judge {
@@ -170,7 +176,7 @@ impl Worker {
             }
             if plan.changelog.is_some() {
                 held.task.recall_store_time(index, settings.guarantee == Guarantee::AtLeastOnce);
-                held.task.replica.begin_restore(index, start, end, asked_at);
+                held.task.replica.begin_restore(index, (start, end), end == log_end, asked_at);
             }
         }
         Ok(())
@@ -232,7 +238,8 @@ impl Worker {
         // At least once a crash before the first offset commit leaves just this, and repeats are allowed.
         let accept_reset = self.settings.accept_reset || self.settings.guarantee == Guarantee::AtLeastOnce;
         let task = &mut self.tasks.get_mut(&id).expect("found above").task;
-        if !records.is_empty() && !accept_reset && task.committed.iter().all(|c| c.offset.is_none()) {
+        let own = task.replica.slots[slot].source.is_none();
+        if own && !records.is_empty() && !accept_reset && task.committed.iter().all(|c| c.offset.is_none()) {
             let changelog = task.replica.slots[slot].changelog.clone().map_or_else(String::new, |c| c.to_string());
             let fault = Fault::stop("the changelog holds committed data, but no input offset is committed")
                 .at(format!("{changelog} of task {id}"))

@@ -41,11 +41,20 @@ pub fn millis(node: &Json, name: &str) -> Option<Duration> {
 
 /// The topology of a scenario, or what is wrong with it.
 pub fn topology(scenario: &Json) -> Result<Topology> {
-    let optimizations = match scenario["config"].get("topology.optimization").and_then(Json::as_str) {
-        Some("all" | "single.store.self.join") => Optimization::ALL,
+    let wanted = scenario["config"].get("topology.optimization").and_then(Json::as_str).unwrap_or("none");
+    let optimizations: Vec<Optimization> =
+        wanted.split(',').flat_map(|name| optimization(name.trim())).copied().collect();
+    build(scenario).build_optimized(&optimizations)
+}
+
+fn optimization(name: &str) -> &'static [Optimization] {
+    match name {
+        "all" => Optimization::ALL,
+        "reuse.ktable.source.topics" => &[Optimization::ReuseKtableSourceTopics],
+        "merge.repartition.topics" => &[Optimization::MergeRepartitionTopics],
+        "single.store.self.join" => &[Optimization::SingleStoreSelfJoin],
         _ => &[],
-    };
-    build(scenario).build_optimized(optimizations)
+    }
 }
 
 /// True when the scenario's record cache has a size.
