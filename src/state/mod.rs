@@ -30,6 +30,8 @@ mod conformance;
 mod model_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod version_model_tests;
 
 pub use backend::{Backend, Batch, Saved};
 pub use flaw::Flaw;

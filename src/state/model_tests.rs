@@ -11,7 +11,7 @@ use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use std::{collections::BTreeMap, sync::Arc};
 
 #[derive(Debug, Clone)]
-enum Op {
+pub(super) enum Op {
     Put(u8, Option<u8>),
     PutCached(u8, Option<u8>),
     Flush,
@@ -24,7 +24,7 @@ enum Op {
     Crash,
 }
 
-fn ops() -> impl Strategy<Value = Vec<Op>> {
+pub(super) fn ops() -> impl Strategy<Value = Vec<Op>> {
     let value = || proptest::option::weighted(0.7, 0..4u8);
     let op = prop_oneof![
         8 => (0..16u8, value()).prop_map(|(row, value)| Op::Put(row, value)),
@@ -104,6 +104,11 @@ impl Model {
                 let start = i64::from(row / 2) * 5 + self.clock / 4;
                 (window_row(start, &[b'a' + row % 2]), start)
             }
+            StoreKind::Segmented(segmented) if segmented.moments == Moments::Join => {
+                let at = i64::from(row / 2) * 5 + self.clock / 4;
+                // Each write is a row of its own.
+                (segmented.join_row(&b"aa"[..1 + usize::from(row % 2)], at, self.clock as i32), at)
+            }
             StoreKind::Segmented(segmented) => {
                 let at = i64::from(row / 2) * 5 + self.clock / 4;
                 // Keys of which one begins with the other.
@@ -131,10 +136,15 @@ impl Model {
         self.clock += 1;
         let (id, time) = self.row(row);
         let timestamp = self.clock;
+        if self.kind.is_join() && value.is_none() {
+            // A record without a value: it is on the changelog only.
+            self.store.log_null(&id, timestamp, Headers::none());
+            return Ok(());
+        }
         let expired = self.kind != StoreKind::KeyValue && time < self.cut(&self.open);
         let bytes = value.map(|value| Bytes::from(vec![value]));
         let indexed = matches!(self.kind, StoreKind::Segmented(Segmented { by_time: true, .. }));
-        let cached = cached && !indexed;
+        let cached = cached && !indexed && !self.kind.is_join();
         let kept = if cached {
             self.store.put_cached(id.clone(), bytes.clone(), timestamp, Headers::none(), None)
         } else {
@@ -351,6 +361,22 @@ proptest! {
     fn a_store_of_sliding_windows_is_its_model(ops in ops(), deduplicate in any::<bool>(), by_time in any::<bool>()) {
         let kind = Segmented { by_time, ..Segmented::new(Moments::Window { size_ms: 5 }, 20, 7) };
         check(StoreKind::Segmented(kind), deduplicate, Flaw::None, &ops).map_err(TestCaseError::fail)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// D-82, P-43: all records of a key and time are kept, in the order in which they came.
+    #[test]
+    fn a_store_of_a_join_is_its_model(ops in ops(), deduplicate in any::<bool>()) {
+        let kind = Segmented::new(Moments::Join, 20, 7);
+        check(StoreKind::Segmented(kind), deduplicate, Flaw::None, &ops).map_err(TestCaseError::fail)?;
+    }
+
+    #[test]
+    fn a_buffer_is_its_model(ops in ops(), deduplicate in any::<bool>()) {
+        check(StoreKind::Buffer, deduplicate, Flaw::None, &ops).map_err(TestCaseError::fail)?;
     }
 }
 

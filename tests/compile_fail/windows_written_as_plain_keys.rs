@@ -11,9 +11,6 @@ use std::time::Duration;
 fn main() {
     let grouped = StreamsBuilder::new().stream::<String, String>("words").group_by_key();
     let counts = grouped.windowed_by(TimeWindows::of_size_with_no_grace(Duration::from_secs(60))).count();
-    let produced = Produced::with(serdes::string(), serdes::i64());
-    counts.to_stream().to_with(
-        "counts",
-        produced, //~ E0308
-    );
+    let (counts, produced) = (counts.to_stream(), Produced::with(serdes::string(), serdes::i64()));
+    counts.to_with("counts", produced); //~ E0308
 }
