@@ -91,7 +91,9 @@ pub fn run_files(run: FileRun, stop: &AtomicBool) -> Result<Summary> {
     let mut log = Log::new("embedded");
     let mut counts = BTreeMap::new();
     let errors = settings.errors.topics().cloned().collect::<Vec<_>>();
-    let sources = topology.external_sources().into_iter().chain(topology.global_topics());
+    let named: Vec<Arc<str>> = inputs.iter().map(|input| Arc::from(input.topic.as_str())).collect();
+    let by_pattern = topology.pattern_sources(&application_id, &named);
+    let sources = topology.external_sources().into_iter().chain(topology.global_topics()).chain(by_pattern);
     for topic in sources.clone().chain(topology.external_sinks()).chain(errors) {
         log.create_topic(&topic, 1, TopicConfig::default());
         counts.insert(topic, 1);

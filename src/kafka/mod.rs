@@ -127,7 +127,7 @@ pub fn run(config: &Config, run: Run) -> Result<()> {
                 Some("none") => Reset::Fail,
                 _ => Reset::Earliest,
             },
-            resets: run.topology.offset_resets(),
+            resets: run.topology.offset_resets(&resolved),
             shared: Arc::clone(&shared),
             stop: Arc::clone(&stop),
             ends: ends.clone(),
@@ -188,6 +188,7 @@ fn prepare(config: &Config, run: &Run, admin: &Admin, application_id: &str) -> R
         admin.create_plain(&missing)?;
         counts = admin.await_topics(&external)?;
     }
+    external.extend(run.topology.pattern_sources(application_id, counts.keys()));
     // Internal topics are sized by what they come from, never by what a former run left behind.
     let known: Counts = external.iter().filter_map(|t| Some((Arc::clone(t), *counts.get(t)?))).collect();
     let mut resolved = run.topology.resolve(application_id, &known)?;
@@ -206,6 +207,7 @@ fn input_ends(clients: &Clients, topology: &Topology, resolved: &Resolved) -> Re
     let partitions: Vec<TopicPartition> = topology
         .external_sources()
         .into_iter()
+        .chain(resolved.patterns.values().flatten().cloned())
         .flat_map(|t| {
             (0..resolved.partitions.get(&t).copied().unwrap_or(0)).map(move |p| TopicPartition::new(t.clone(), p))
         })

@@ -27,7 +27,7 @@ pub struct DriverOptions {
     pub application_id: String,
     /// Partition count of every external topic.
     pub partitions: i32,
-    /// Output topics that only a function of the record names.
+    /// Output topics that only a function of the record names, and input topics that only a pattern takes in.
     pub topics: Vec<String>,
     /// The wall clock at the start, in milliseconds.
     pub start_ms: Timestamp,

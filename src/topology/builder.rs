@@ -3,6 +3,7 @@
 use super::{
     Consumed, KStream, KTable, Materialized, Optimization, SourceRows, StoreBuilder, Topology,
     assemble::{Assembly, Built},
+    pattern::Pattern,
     plan::{Logical, Plan, ProcessorPlan, SharedPlan, SourcePlan},
     stored::StoredTable,
     table::table_source_factory,
@@ -97,8 +98,49 @@ impl StreamsBuilder {
         let plan = &mut *self.plan.borrow_mut();
         let name = plan.name(consumed.name.as_deref(), "KSTREAM-SOURCE-");
         let source = source_plan(plan, name.clone(), topics.names(), &consumed);
+        self.source_stream(plan, source, consumed)
+    }
+
+    fn source_stream<K: 'static, V: 'static>(
+        &self,
+        plan: &mut Plan,
+        source: SourcePlan,
+        consumed: Consumed<K, V>,
+    ) -> KStream<K, V> {
+        let name = source.name.clone();
         let node = plan.add(&[], name.clone(), Logical::Source(source));
         KStream::new(self.plan.clone(), node, name.clone(), consumed.key, consumed.value, BTreeSet::from([name]), false)
+    }
+
+    /// A stream of the records of all topics whose whole names match a regular expression, with the default serdes of the
+    /// types (D-1).
+    ///
+    /// The topics are those that are there when a worker starts, without the brokers' own and the application's internal
+    /// ones; at least one must be. One that is made later is read after all workers of the application were started again:
+    /// stop them all first, since workers that know different topics don't share partitions. The syntax is that of the
+    /// `regex` crate: Java's but for look-around and back references.
+    ///
+    /// ```
+    /// # use millstream::topology::StreamsBuilder;
+    /// let builder = StreamsBuilder::new();
+    /// builder.stream_pattern::<String, String>("orders-.*").to("all-orders");
+    /// assert!(builder.build().unwrap().describe().contains("(topics: orders-.*)"));
+    /// ```
+    pub fn stream_pattern<K: 'static, V: 'static>(&self, pattern: &str) -> KStream<K, V> {
+        self.stream_pattern_with(pattern, Consumed::default())
+    }
+
+    /// As [`StreamsBuilder::stream_pattern`], with serdes and what else a source may be told.
+    pub fn stream_pattern_with<K: 'static, V: 'static>(
+        &self,
+        pattern: &str,
+        consumed: Consumed<K, V>,
+    ) -> KStream<K, V> {
+        let plan = &mut *self.plan.borrow_mut();
+        let name = plan.name(consumed.name.as_deref(), "KSTREAM-SOURCE-");
+        let pattern = Pattern::new(pattern).map_err(|fault| plan.error(fault.at(format!("node {name}")))).ok();
+        let source = SourcePlan { pattern, ..source_of(plan, name, Vec::new(), &consumed) };
+        self.source_stream(plan, source, consumed)
     }
 
     /// A topic read as a table (D-2): each record is the new row of its key, a null value deletes it.
@@ -267,12 +309,22 @@ fn source_plan<K: 'static, V: 'static>(
     for topic in &topics {
         plan.check_name(topic);
     }
+    source_of(plan, name, topics, consumed)
+}
+
+fn source_of<K: 'static, V: 'static>(
+    plan: &mut Plan,
+    name: Arc<str>,
+    topics: Vec<Arc<str>>,
+    consumed: &Consumed<K, V>,
+) -> SourcePlan {
     let key = plan.need(consumed.key.as_ref(), "key", &name);
     let value = plan.need(consumed.value.as_ref(), "value", &name);
     let (extractor, on_error) = (consumed.extractor.clone(), consumed.on_decode_error);
     SourcePlan {
         name,
         topics,
+        pattern: None,
         internal: false,
         reset: consumed.reset,
         types: (TypeId::of::<K>(), TypeId::of::<V>()),

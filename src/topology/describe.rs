@@ -87,6 +87,7 @@ fn write_node(text: &mut String, nodes: &[Described<'_>], at: usize) {
     let Described { node, parents, children, .. } = &nodes[at];
     let name = &node.name;
     let head = match &node.role {
+        Role::Source { pattern: Some(pattern), .. } => format!("Source: {name} (topics: {})", pattern.text()),
         Role::Source { topics, .. } => format!("Source: {name} (topics: {})", set(topics)),
         Role::Processor { stores } => format!("Processor: {name} (stores: {})", set(stores)),
         Role::GlobalSource { topic } => format!("Source: {name} (topics: [{topic}])"),

@@ -452,6 +452,7 @@ impl Plan {
         let source = SourcePlan {
             name: through.source.clone(),
             topics: vec![through.topic.clone()],
+            pattern: None,
             internal: true,
             reset: None,
             types: (TypeId::of::<K>(), TypeId::of::<V>()),

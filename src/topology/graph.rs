@@ -92,6 +92,7 @@ pub(super) fn build(physical: &Physical, sub_topology: u32, resolved: &Resolved,
     let mut sources = Vec::new();
     for node in &plan {
         let Role::Source { topics, internal, .. } = &node.role else { continue };
+        let topics = resolved.patterns.get(&node.name).unwrap_or(topics);
         let source = made[&node.name].source.clone().expect("a source's factory makes a source");
         for topic in topics {
             let topic = if *internal { format!("{}-{topic}", resolved.application_id).into() } else { topic.clone() };

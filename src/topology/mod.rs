@@ -15,6 +15,7 @@ mod java;
 mod join;
 mod optimize;
 mod options;
+mod pattern;
 mod physical;
 mod plan;
 mod process;
@@ -68,6 +69,7 @@ pub use crate::operator::{
 };
 
 use crate::fault::Result;
+use pattern::Pattern;
 use physical::{Physical, Role};
 use plan::{Plan, SinkTopic};
 use std::{collections::BTreeMap, sync::Arc};
@@ -100,7 +102,7 @@ impl Topology {
         graph::build(&self.physical, sub_topology, resolved, guarded)
     }
 
-    /// Topics of others that it reads; their partition counts must be known for [`Topology::resolve`].
+    /// Topics of others that it reads by name; their partition counts must be known for [`Topology::resolve`].
     pub fn external_sources(&self) -> Vec<Arc<str>> {
         let mut found = Vec::new();
         for node in &self.physical.nodes {
@@ -108,6 +110,24 @@ impl Topology {
                 found.extend(topics.iter().cloned());
             }
         }
+        found
+    }
+
+    /// Those of the topics `there` that its patterns take in (D-1), but for the brokers' own and the application's internal
+    /// ones. They are fixed by [`Topology::resolve`], which must know their partition counts.
+    pub fn pattern_sources<'a>(
+        &self,
+        application_id: &str,
+        there: impl IntoIterator<Item = &'a Arc<str>>,
+    ) -> Vec<Arc<str>> {
+        let patterns: Vec<&Pattern> = self.physical.patterns().map(|(_, pattern)| pattern).collect();
+        let mut found: Vec<_> = there
+            .into_iter()
+            .filter(|topic| !pattern::is_internal(topic, application_id) && patterns.iter().any(|p| p.matches(topic)))
+            .cloned()
+            .collect();
+        found.sort();
+        found.dedup();
         found
     }
 
@@ -130,10 +150,11 @@ impl Topology {
     }
 
     /// Where the topics it reads start when nothing is committed, as far as the topology says it.
-    pub fn offset_resets(&self) -> BTreeMap<Arc<str>, OffsetReset> {
+    pub fn offset_resets(&self, resolved: &Resolved) -> BTreeMap<Arc<str>, OffsetReset> {
         let mut found = BTreeMap::new();
         for node in &self.physical.nodes {
             if let Role::Source { topics, reset: Some(reset), .. } = &node.role {
+                let topics = resolved.patterns.get(&node.name).unwrap_or(topics);
                 found.extend(topics.iter().map(|t| (t.clone(), *reset)));
             }
         }
@@ -143,7 +164,7 @@ impl Topology {
     /// Ties the topology to an application and to real partition counts.
     ///
     /// # Errors
-    /// When a source topic is missing, or topics that are read together have unequal partition counts.
+    /// When a source topic is missing, a pattern takes in none or one that another takes in too, or topics that are read together have unequal partition counts.
     pub fn resolve(&self, application_id: &str, counts: &BTreeMap<Arc<str>, i32>) -> Result<Resolved> {
         resolve::resolve(&self.physical, application_id, counts)
     }

@@ -4,6 +4,7 @@ use super::{
     OffsetReset, Optimization, SourceRows,
     assemble::Factory,
     optimize,
+    pattern::Pattern,
     plan::{
         GlobalPlan, Logical, LogicalNode, NodeIx, Plan, ProcessorPlan, SinkPlan, SinkTopic, SourcePlan, StoreTypes,
         StreamJoinPlan,
@@ -25,6 +26,8 @@ use std::{
 pub(crate) enum Role {
     Source {
         topics: Vec<Arc<str>>,
+        /// In place of topics.
+        pattern: Option<Pattern>,
         internal: bool,
         reset: Option<OffsetReset>,
     },
@@ -67,6 +70,7 @@ pub(crate) struct RepartitionTopic {
 }
 
 /// A compiled plan.
+#[derive(Clone)]
 pub(crate) struct Physical {
     /// Nodes in topological order.
     pub nodes: Vec<PhysicalNode>,
@@ -76,7 +80,7 @@ pub(crate) struct Physical {
     pub types: BTreeMap<Arc<str>, StoreTypes>,
     /// Repartition topics in order of writing.
     pub repartitions: Vec<RepartitionTopic>,
-    /// Topics that must have equal partition counts (D-162).
+    /// Sources whose topics must have equal partition counts (D-162).
     pub copartitioned: Vec<BTreeSet<Arc<str>>>,
     /// By store: the source topic that is its changelog too, and how its records are read.
     pub reused: BTreeMap<Arc<str>, (Arc<str>, SourceRows)>,
@@ -124,8 +128,7 @@ impl Physical {
         physical.check_stores()?;
         physical.group();
         let known = |source: &Arc<str>| renamed.get(source).unwrap_or(source).clone();
-        let sources = plan.copartitioned.iter().map(|sources| sources.iter().map(known).collect());
-        physical.copartitioned = sources.map(|sources| physical.topics_of(&sources)).collect();
+        physical.copartitioned = plan.copartitioned.iter().map(|sources| sources.iter().map(known).collect()).collect();
         Ok(physical)
     }
 
@@ -177,9 +180,11 @@ impl Physical {
     }
 
     /// Refuses a topic that another source reads.
-    fn check_unread(&self, topic: &Arc<str>, source: &str) -> Result<()> {
+    fn check_unread(&self, topic: &Arc<str>, source: &str, internal: bool) -> Result<()> {
         let reads = |n: &PhysicalNode| match &n.role {
-            Role::Source { topics, .. } => topics.contains(topic),
+            Role::Source { topics, pattern, .. } => {
+                topics.contains(topic) || pattern.as_ref().is_some_and(|p| !internal && p.matches(topic))
+            }
             Role::GlobalSource { topic: global } => global == topic,
             _ => false,
         };
@@ -193,10 +198,22 @@ impl Physical {
 
     fn source(&mut self, source: &SourcePlan) -> Result<()> {
         for topic in &source.topics {
-            self.check_unread(topic, &source.name)?;
+            self.check_unread(topic, &source.name, source.internal)?;
         }
-        let topics = source.topics.clone();
-        let role = Role::Source { topics, internal: source.internal, reset: source.reset };
+        if let Some(pattern) = &source.pattern {
+            let taken = self.nodes.iter().find_map(|node| match &node.role {
+                Role::Source { topics, internal: false, .. } => topics.iter().find(|topic| pattern.matches(topic)),
+                Role::GlobalSource { topic } => Some(topic).filter(|topic| pattern.matches(topic)),
+                _ => None,
+            });
+            if let Some(topic) = taken {
+                return Err(Fault::stop(format!("pattern `{}` matches topic `{topic}`", pattern.text()))
+                    .at(format!("source {}", source.name))
+                    .hint("another source reads it by name: choose a pattern that leaves it out"));
+            }
+        }
+        let (topics, pattern) = (source.topics.clone(), source.pattern.clone());
+        let role = Role::Source { topics, pattern, internal: source.internal, reset: source.reset };
         self.push(&source.name, role, Vec::new(), &source.factory)
     }
 
@@ -240,7 +257,7 @@ impl Physical {
 
     fn global(&mut self, global: &GlobalPlan) -> Result<()> {
         let GlobalPlan { source, processor, topic, store, .. } = global;
-        self.check_unread(topic, source)?;
+        self.check_unread(topic, source, false)?;
         if self.stores.contains_key(store) || self.globals.iter().any(|g| g.store == *store) {
             return Err(taken("store", store));
         }
@@ -294,7 +311,27 @@ impl Physical {
         }
     }
 
-    fn topics_of(&self, sources: &BTreeSet<Arc<str>>) -> BTreeSet<Arc<str>> {
+    /// Sources that read by pattern.
+    pub fn patterns(&self) -> impl Iterator<Item = (&Arc<str>, &Pattern)> {
+        self.nodes.iter().filter_map(|node| match &node.role {
+            Role::Source { pattern: Some(pattern), .. } => Some((&node.name, pattern)),
+            _ => None,
+        })
+    }
+
+    /// The same with the topics that its patterns take in, by source.
+    pub fn with_topics(&self, matched: &BTreeMap<Arc<str>, Vec<Arc<str>>>) -> Self {
+        let mut with = self.clone();
+        for node in &mut with.nodes {
+            if let (Role::Source { topics, .. }, Some(found)) = (&mut node.role, matched.get(&node.name)) {
+                topics.clone_from(found);
+            }
+        }
+        with
+    }
+
+    /// Topics of these sources.
+    pub fn topics_of(&self, sources: &BTreeSet<Arc<str>>) -> BTreeSet<Arc<str>> {
         let named = self.nodes.iter().filter(|n| sources.contains(&n.name));
         named
             .filter_map(|n| if let Role::Source { topics, .. } = &n.role { Some(topics.clone()) } else { None })
@@ -332,8 +369,13 @@ fn merge_sources(nodes: &mut [LogicalNode], roots: &[NodeIx]) -> Result<Vec<Node
             kept.push(root);
             continue;
         };
-        let Some(main) = source.topics.iter().find_map(|t| readers.get(t).copied()) else {
-            readers.extend(source.topics.iter().map(|t| (t.clone(), root)));
+        // A pattern stands for itself: equal ones are one source.
+        let read: Vec<Arc<str>> = match &source.pattern {
+            Some(pattern) => vec![format!("pattern {}", pattern.text()).into()],
+            None => source.topics.clone(),
+        };
+        let Some(main) = read.iter().find_map(|t| readers.get(t).copied()) else {
+            readers.extend(read.into_iter().map(|t| (t, root)));
             kept.push(root);
             continue;
         };

@@ -1,6 +1,6 @@
 //! The plan: what the DSL calls wrote down, as data. Node names and the order of writing follow Kafka Streams.
 
-use super::{SourceRows, assemble::Factory, global::ReadGlobal, table_link::TableLink};
+use super::{SourceRows, assemble::Factory, global::ReadGlobal, pattern::Pattern, table_link::TableLink};
 use crate::{
     fault::{Fault, Result},
     operator::ErrorHandlers,
@@ -40,6 +40,8 @@ pub(crate) struct SourcePlan {
     pub name: Arc<str>,
     /// Topics without the application's id.
     pub topics: Vec<Arc<str>>,
+    /// In place of topics: whatever topics it matches when the application starts.
+    pub pattern: Option<Pattern>,
     /// True when the topic is a repartition topic.
     pub internal: bool,
     pub reset: Option<OffsetReset>,

@@ -102,6 +102,7 @@ pub(super) fn through_topic<K: 'static, V: 'static>(
     let source = SourcePlan {
         name: names.source,
         topics: vec![topic.clone()],
+        pattern: None,
         internal: true,
         reset: None,
         types: (TypeId::of::<K>(), TypeId::of::<V>()),

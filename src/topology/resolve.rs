@@ -2,6 +2,7 @@
 
 use super::{
     GlobalTable, InternalTopic, Resolved, ResolvedSub, StorePlan,
+    pattern::is_internal,
     physical::{Physical, Role},
     plan::SinkTopic,
 };
@@ -107,7 +108,8 @@ impl Counts<'_> {
 
     /// Makes the counts of co-partitioned topics equal where they are ours to choose.
     fn copartition(&mut self) -> Result<()> {
-        for group in &self.physical.copartitioned {
+        for sources in &self.physical.copartitioned {
+            let group = self.physical.topics_of(sources);
             let ours = |t: &Arc<str>| self.physical.repartitions.iter().find(|r| r.name == *t);
             let fixed: BTreeMap<_, _> = group
                 .iter()
@@ -149,6 +151,8 @@ pub(crate) fn resolve(
     if physical.nodes.is_empty() {
         return Err(Fault::stop("the topology is empty").hint("read at least one topic with StreamsBuilder::stream"));
     }
+    let patterns = matched(physical, application_id, external)?;
+    let physical = &physical.with_topics(&patterns);
     let mut counts = Counts { physical, known: BTreeMap::new() };
     for node in &physical.nodes {
         if let Role::Source { topics, internal: false, .. } = &node.role {
@@ -167,6 +171,7 @@ pub(crate) fn resolve(
         sub_topologies: Vec::new(),
         internal: Vec::new(),
         partitions: external.clone(),
+        patterns,
         globals: Vec::new(),
     };
     for global in &physical.globals {
@@ -210,6 +215,33 @@ pub(crate) fn resolve(
     }
     resolved.partitions.extend(resolved.internal.iter().map(|t| (t.name.clone(), t.partitions)));
     Ok(resolved)
+}
+
+/// The topics of each source that reads by pattern.
+fn matched(
+    physical: &Physical,
+    application_id: &str,
+    external: &BTreeMap<Arc<str>, i32>,
+) -> Result<BTreeMap<Arc<str>, Vec<Arc<str>>>> {
+    let mut found: BTreeMap<Arc<str>, Vec<Arc<str>>> = BTreeMap::new();
+    for (source, pattern) in physical.patterns() {
+        let taken_in = |t: &&Arc<str>| pattern.matches(t) && !is_internal(t, application_id);
+        let topics: Vec<Arc<str>> = external.keys().filter(taken_in).cloned().collect();
+        if topics.is_empty() {
+            return Err(Fault::stop(format!("no topic matches the pattern `{}`", pattern.text()))
+                .at(format!("source {source}"))
+                .hint("create one before the application starts"));
+        }
+        for (other, theirs) in &found {
+            if let Some(topic) = topics.iter().find(|topic| theirs.contains(topic)) {
+                return Err(Fault::stop(format!("topic `{topic}` matches the patterns of two sources"))
+                    .at(format!("sources {other} and {source}"))
+                    .hint("choose patterns that don't overlap"));
+            }
+        }
+        found.insert(source.clone(), topics);
+    }
+    Ok(found)
 }
 
 fn sub_topology(

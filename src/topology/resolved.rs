@@ -58,6 +58,8 @@ pub struct Resolved {
     pub sub_topologies: Vec<ResolvedSub>,
     /// Topics to create or check: repartition topics, then changelogs.
     pub internal: Vec<InternalTopic>,
+    /// By source that reads by pattern: the topics that were there, sorted.
+    pub patterns: BTreeMap<Arc<str>, Vec<Arc<str>>>,
     /// Partition count of every topic that is read or written: sources, fixed sinks, internal ones.
     pub partitions: BTreeMap<Arc<str>, i32>,
     /// Global tables. Whoever ties the topology to topics owns their rows: a process does it once.

@@ -166,6 +166,54 @@ fn topics_are_read_in_one_way_only() {
 }
 
 #[test]
+fn d1_a_pattern_takes_in_the_topics_that_are_there() {
+    let builder = StreamsBuilder::new();
+    builder
+        .stream_pattern_with::<String, String>("in-.*", Consumed::default().offset_reset(OffsetReset::Latest))
+        .to("a");
+    builder
+        .stream_pattern_with::<String, String>("in-.*", Consumed::default().offset_reset(OffsetReset::Latest))
+        .select_key(|_, value| value.cloned())
+        .join(&builder.table::<String, String>("rows"), |left, right| Some(format!("{left}{right}")))
+        .to("b");
+    let topology = builder.build().unwrap();
+    let there = counts(&[("in-1", 2), ("in-2", 2), ("rows", 3), ("__in-3", 1), ("in", 1), ("in-app-x-changelog", 2)]);
+    assert_eq!(topology.pattern_sources("in-app", there.keys()), ["in-1".into(), "in-2".into()]);
+    let resolved = topology.resolve("in-app", &there).unwrap();
+    let read: Vec<_> = resolved.sub_topologies.iter().map(|sub| sub.sources.join(" ")).collect();
+    assert_eq!(read, ["in-1 in-2", "rows in-app-KSTREAM-KEY-SELECT-0000000003-repartition"]);
+    assert_eq!(resolved.sub_topologies.iter().map(|sub| sub.partitions).collect::<Vec<_>>(), [2, 3]);
+    let graph = topology.graph(0, &resolved).unwrap();
+    assert_eq!(graph.sources.iter().map(|source| &*source.topic).collect::<Vec<_>>(), ["in-1", "in-2"]);
+    assert_eq!(topology.offset_resets(&resolved).keys().map(|t| &**t).collect::<Vec<_>>(), ["in-1", "in-2"]);
+    let fault = topology.resolve("in-app", &counts(&[("rows", 3)])).unwrap_err();
+    assert!(fault.to_string().starts_with("no topic matches the pattern `in-.*`"), "{fault}");
+}
+
+#[test]
+fn d1_no_topic_is_read_by_two_sources() {
+    let text = mistake(|b| {
+        b.stream_pattern::<String, String>("in-(");
+    });
+    assert!(text.contains("`in-(` is no pattern of topics"), "{text}");
+    let text = mistake(|b| {
+        b.stream_pattern::<String, String>("in.*");
+        b.stream::<String, String>("in-1");
+    });
+    assert!(text.contains("topic `in-1` is read by another source too"), "{text}");
+    let text = mistake(|b| {
+        b.global_table::<String, String>("in-1");
+        b.stream_pattern::<String, String>("in.*");
+    });
+    assert!(text.contains("pattern `in.*` matches topic `in-1`"), "{text}");
+    let builder = StreamsBuilder::new();
+    builder.stream_pattern::<String, String>("in-.*").to("out");
+    builder.stream_pattern::<String, String>(".*-1").to("out");
+    let fault = builder.build().unwrap().resolve("app", &counts(&[("in-1", 1), ("in-2", 1), ("x-1", 1)])).unwrap_err();
+    assert!(fault.to_string().contains("topic `in-1` matches the patterns of two sources"), "{fault}");
+}
+
+#[test]
 fn a_stream_that_is_read_twice_has_one_source() {
     let builder = StreamsBuilder::new();
     builder.stream::<String, String>("in").to("a");

@@ -12,7 +12,7 @@ use millstream::{
     topology::{Consumed, Materialized, Optimization, StreamsBuilder, Topology},
 };
 use serde_json::Value as Json;
-use std::{any::Any, collections::BTreeMap, rc::Rc, time::Duration};
+use std::{any::Any, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
 
 /// What a node of a scenario is, with the operators that it takes.
 pub trait Handle {
@@ -24,6 +24,8 @@ pub trait Handle {
 pub struct Build {
     pub builder: StreamsBuilder,
     pub handles: BTreeMap<String, Rc<dyn Handle>>,
+    /// Offsets as a processor sees them, where they are not the topic's own.
+    pub offsets: Arc<BTreeMap<(String, i64), i64>>,
     cached: bool,
 }
 
@@ -63,12 +65,35 @@ pub fn is_cached(scenario: &Json) -> bool {
 }
 
 fn build(scenario: &Json) -> StreamsBuilder {
-    let mut build = Build { builder: StreamsBuilder::new(), handles: BTreeMap::new(), cached: is_cached(scenario) };
+    let mut build = Build {
+        builder: StreamsBuilder::new(),
+        handles: BTreeMap::new(),
+        offsets: Arc::new(pattern_offsets(scenario)),
+        cached: is_cached(scenario),
+    };
     for node in scenario["topology"].as_array().expect("a list of nodes") {
         let made = build.node(node);
         build.handles.extend(made);
     }
     build.builder
+}
+
+/// A broker counts offsets by topic. Kafka Streams' test driver, which the oracle is, counts them through all topics of a
+/// pattern: by topic and offset, what it says instead.
+fn pattern_offsets(scenario: &Json) -> BTreeMap<(String, i64), i64> {
+    let mut offsets = BTreeMap::new();
+    for pattern in scenario["topology"].as_array().expect("nodes").iter().filter_map(|node| field(node, "pattern")) {
+        let pattern = regex::Regex::new(&format!("^(?:{pattern})$")).expect("a pattern");
+        let piped = scenario["steps"].as_array().expect("steps").iter().filter_map(|step| field(step, "pipe"));
+        let (mut own, mut all) = (BTreeMap::<&str, i64>::new(), 0);
+        for topic in piped.filter(|topic| pattern.is_match(topic)) {
+            let own = own.entry(topic).or_default();
+            offsets.insert((topic.to_owned(), *own), all);
+            *own += 1;
+            all += 1;
+        }
+    }
+    offsets
 }
 
 impl Build {
@@ -78,6 +103,10 @@ impl Build {
         match field(node, "op").expect("an op") {
             "stream" => {
                 let h = match node.get("topics") {
+                    None if node.get("pattern").is_some() => {
+                        let pattern = field(node, "pattern").expect("a pattern");
+                        self.builder.stream_pattern_with(pattern, consumed(node, &kt, &vt))
+                    }
                     Some(topics) => {
                         let topics: Vec<_> =
                             topics.as_array().expect("topics").iter().filter_map(Json::as_str).collect();

@@ -233,10 +233,14 @@ fn errors(scenario: &Json) -> ErrorSettings {
     }
 }
 
-/// Topics that records are sent to by their contents.
+/// Topics that records are sent to by their contents, or that are read by pattern.
 fn dynamic_topics(scenario: &Json) -> Vec<String> {
-    let dynamic = |node: &Json| node.get("topic_expr").is_some();
-    if !scenario["topology"].as_array().expect("nodes").iter().any(dynamic) {
+    let any = |field: &str| scenario["topology"].as_array().expect("nodes").iter().any(|n| n.get(field).is_some());
+    if any("pattern") {
+        let piped = scenario["steps"].as_array().expect("steps").iter().filter_map(|step| step["pipe"].as_str());
+        return piped.map(str::to_owned).collect();
+    }
+    if !any("topic_expr") {
         return Vec::new();
     }
     let values = scenario["steps"].as_array().expect("steps").iter().filter_map(|step| step["value"].as_str());
@@ -368,7 +372,10 @@ fn compare(guarantee: Guarantee, crashes: Option<Crashes>, but: &[&str]) {
     for (name, scenario, expected) in scenarios() {
         let Ok(topology) = build::topology(&scenario) else { continue };
         let skipped = crashes.is_some() && !outlives_a_process(&scenario);
-        if topology.external_sources().is_empty() || but.contains(&&*name) || skipped {
+        if (topology.external_sources().is_empty() && dynamic_topics(&scenario).is_empty())
+            || but.contains(&&*name)
+            || skipped
+        {
             continue;
         }
         let differences = differences(topology, &scenario, &expected, guarantee, crashes);

@@ -15,10 +15,12 @@ use millstream::{
     topology::{KStream, StoreBuilder},
 };
 use serde_json::Value as Json;
-use std::{rc::Rc, time::Duration};
+use std::{collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
 
 /// All of them: what a processor does is in `what`.
 struct Scripted {
+    /// See [`Build::offsets`].
+    offsets: Arc<BTreeMap<(String, i64), i64>>,
     what: String,
     store: String,
     every: Duration,
@@ -52,8 +54,9 @@ pub fn process(h: &KStream<Val, Val>, node: &Json, build: &Build, kt: &Kind, vt:
         _ => vt.clone(),
     };
     let stores: Vec<&str> = if store.is_empty() { Vec::new() } else { vec![&store] };
-    let name = store.clone();
+    let (name, offsets) = (store.clone(), build.offsets.clone());
     let supplier = move || Scripted {
+        offsets: offsets.clone(),
         what: what.clone(),
         store: name.clone(),
         every: Duration::from_millis(every.unsigned_abs()),
@@ -149,7 +152,8 @@ impl Processor<Val, Val, Val, Val> for Scripted {
             ("shift_ts", _) => cx.forward(record.with_timestamp(record.timestamp + self.shift_ms)),
             ("meta", _) => {
                 let at = cx.record_metadata().expect("a record in hand").clone();
-                let place = format!("{}/{}/{}/{}", at.topic, at.partition, at.offset, cx.stream_time());
+                let offset = self.offsets.get(&(at.topic.to_string(), at.offset)).unwrap_or(&at.offset);
+                let place = format!("{}/{}/{offset}/{}", at.topic, at.partition, cx.stream_time());
                 let value = Val::Text(format!("{}@{place}", text(record.value)));
                 cx.forward(record.with_value(Some(&value)))
             }

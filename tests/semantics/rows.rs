@@ -32,7 +32,7 @@ pub const ROWS: [(&str, &[(u32, u32)]); 2] = [
 
 /// Rows, and the scenarios under `tests/oracle/scenarios` whose expected result would be another one without the rule.
 pub const SCENARIOS: &[(&str, &[&str])] = &[
-    ("D-1", &["stateless/multi-topic-source"]),
+    ("D-1", &["stateless/multi-topic-source", "stateless/pattern-source"]),
     ("D-2", &["table/source", "table/source-not-materialized"]),
     ("D-3", &["global-table/inner", "global-table/null-key"]),
     ("D-4", &["processor-punctuate/dedup"]),
