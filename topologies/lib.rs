@@ -3,6 +3,7 @@
 mod bench;
 mod channel_stats;
 mod flights;
+mod invoices;
 mod revenue;
 #[cfg(test)]
 mod testing;
@@ -17,6 +18,7 @@ pub fn catalogue() -> Catalogue {
         channel_stats::ENTRY,
         revenue::ENTRY,
         flights::ENTRY,
+        invoices::ENTRY,
         bench::WINDOW_COUNT,
         bench::WINDOW_SUM,
         bench::REPARTITION_COUNT,
@@ -32,7 +34,8 @@ mod tests {
     fn every_topology_builds_and_names_its_topics() {
         for entry in super::catalogue().entries() {
             let topology = (entry.build)(&Params::defaults(entry)).unwrap();
-            let mut sources: Vec<_> = topology.external_sources().iter().map(ToString::to_string).collect();
+            let read = [topology.external_sources(), topology.global_topics()].concat();
+            let mut sources: Vec<_> = read.iter().map(ToString::to_string).collect();
             let mut sinks: Vec<_> = topology.external_sinks().iter().map(ToString::to_string).collect();
             sources.sort();
             sinks.sort();

@@ -126,7 +126,8 @@ pub fn run_files(run: FileRun, stop: &AtomicBool) -> Result<Summary> {
 }
 
 fn not_read(topology: &Topology, topic: &str) -> Fault {
-    let topics: Vec<_> = topology.external_sources().iter().map(|t| format!("`{t}`")).collect();
+    let read = topology.external_sources().into_iter().chain(topology.global_topics());
+    let topics: Vec<_> = read.map(|t| format!("`{t}`")).collect();
     Fault::stop(format!("the topology doesn't read topic `{topic}`")).hint(format!("it reads {}", topics.join(", ")))
 }
 

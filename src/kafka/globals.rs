@@ -5,6 +5,7 @@ use crate::{
     fault::{Fault, Remedy, Result},
     record::TopicPartition,
     topology::GlobalTable,
+    worker::LogRange,
 };
 use std::{
     sync::{
@@ -13,21 +14,22 @@ use std::{
         mpsc::{RecvTimeoutError, Sender, channel},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// How long the reader waits before it asks again whether there is something new: Kafka Streams' `poll.ms`.
 const PAUSE: Duration = Duration::from_millis(100);
+/// For so long the tables may be behind their topics before that is told, and told again.
+const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Starts the reader of the global tables, numbered `number` among the threads, and waits until it has read what their
-/// topics hold now. It ends with `stop`, or with a fault. `None` when there is no such table, or `asked` to stop meanwhile.
+/// Starts the reader of the global tables, and waits until it has read what their topics hold now. It ends with `stop`,
+/// or with a fault. `None` when there is no such table, or `asked` to stop meanwhile.
 ///
 /// # Errors
 /// When a topic can't be read, or a record is none of its table's.
 pub(super) fn start(
     clients: &Clients,
     tables: &[GlobalTable],
-    number: usize,
     asked: &AtomicBool,
     stop: &Arc<AtomicBool>,
 ) -> Result<Option<JoinHandle<Result<()>>>> {
@@ -39,7 +41,7 @@ pub(super) fn start(
     let (clients, tables, ending) = (clients.clone(), tables.to_vec(), Arc::clone(stop));
     let reader = thread::Builder::new()
         .name("globals".into())
-        .spawn(move || read(clients, &tables, number, &ending, &restored))
+        .spawn(move || read(clients, &tables, &ending, &restored))
         .map_err(|e| Fault::stop(format!("a thread can't be started: {e}")))?;
     loop {
         match waits.recv_timeout(PAUSE) {
@@ -60,25 +62,29 @@ pub(super) fn start(
 }
 
 /// Reads until it is told to stop.
-fn read(
-    clients: Clients,
-    tables: &[GlobalTable],
-    number: usize,
-    stop: &Arc<AtomicBool>,
-    restored: &Sender<()>,
-) -> Result<()> {
-    let mut reader = Restorer::new(clients, number, Arc::clone(stop));
+fn read(clients: Clients, tables: &[GlobalTable], stop: &Arc<AtomicBool>, restored: &Sender<()>) -> Result<()> {
+    let mut reader = Restorer::of_globals(clients, Arc::clone(stop));
     let mut waiting = true;
+    let mut level = Instant::now();
     while !stop.load(Ordering::Relaxed) {
-        match catch_up(&mut reader, tables) {
-            Ok(()) if waiting => {
-                waiting = false;
-                tables.iter().for_each(|table| table.store.set_restored());
-                // Nobody waits any more when the process was asked to stop.
-                let _gone = restored.send(());
+        match catch_up(&mut reader, tables, stop) {
+            Ok(()) => {
+                level = Instant::now();
+                if waiting {
+                    waiting = false;
+                    tables.iter().for_each(|table| table.store.set_restored());
+                    let rows: usize = tables.iter().map(|table| table.store.count()).sum();
+                    tracing::info!(rows, "restored global tables");
+                    // Nobody waits any more when the process was asked to stop.
+                    let _gone = restored.send(());
+                }
             }
-            Ok(()) => {}
-            Err(fault) if fault.remedy == Remedy::Retry => tracing::warn!(%fault, "global tables are behind"),
+            Err(fault) if fault.remedy == Remedy::Retry => {
+                if level.elapsed() > PATIENCE {
+                    tracing::warn!(%fault, "global tables are behind");
+                    level = Instant::now();
+                }
+            }
             Err(fault) => return Err(fault.with_remedy(Remedy::Stop)),
         }
         thread::sleep(PAUSE);
@@ -86,20 +92,28 @@ fn read(
     Ok(())
 }
 
-/// Reads what the topics hold now.
-fn catch_up(reader: &mut Restorer, tables: &[GlobalTable]) -> Result<()> {
+/// Reads what is committed to the topics by now. A partition that can't be read yet holds up no other one.
+fn catch_up(reader: &mut Restorer, tables: &[GlobalTable], stop: &AtomicBool) -> Result<()> {
+    let mut level = Ok(());
     for table in tables {
         let partitions: Vec<TopicPartition> =
             (0..table.partitions).map(|p| TopicPartition::new(Arc::clone(&table.topic), p)).collect();
         for (partition, range) in partitions.iter().zip(reader.ranges(&partitions)?) {
-            let number = partition.partition;
-            let mut position = table.store.position(number).unwrap_or(range.start);
-            while position < range.end {
-                let (records, next) = reader.piece(partition, position, range.end)?;
-                table.apply(number, &records, next)?;
-                position = next;
+            match follow(reader, table, partition, range) {
+                Err(fault) if fault.remedy == Remedy::Retry && !stop.load(Ordering::Relaxed) => level = Err(fault),
+                read => read?,
             }
         }
+    }
+    level
+}
+
+fn follow(reader: &mut Restorer, table: &GlobalTable, partition: &TopicPartition, range: LogRange) -> Result<()> {
+    let mut position = table.store.position(partition.partition).unwrap_or(range.start);
+    while position < range.end {
+        let (records, next) = reader.piece(partition, position, range.end)?;
+        table.apply(partition.partition, &records, next)?;
+        position = next;
     }
     Ok(())
 }

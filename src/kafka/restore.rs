@@ -37,10 +37,15 @@ struct Reader {
     position: Offset,
 }
 
-/// The reader of the changelogs of one stream thread.
+/// The reader of the changelogs of one stream thread, or of the topics of global tables.
 pub(super) struct Restorer {
     clients: Clients,
     role: String,
+    /// What it reads, for error texts, and the topics to grant rights on.
+    what: &'static str,
+    topics: &'static str,
+    /// Ends are those of committed records.
+    stable: bool,
     waker: Arc<Thread>,
     /// Set when nobody waits for an answer any more.
     stop: Arc<AtomicBool>,
@@ -56,6 +61,9 @@ impl Restorer {
             clients,
             stop,
             role: format!("{thread:03}-restore"),
+            what: "its changelog",
+            topics: "its internal topics",
+            stable: false,
             waker: Arc::new(std::thread::current()),
             readers: BTreeMap::new(),
             client: None,
@@ -63,17 +71,30 @@ impl Restorer {
         }
     }
 
-    /// Start and read-uncommitted end of each partition, in order.
+    /// A reader of the topics of global tables. Others write them, so nobody waits for the end of an open transaction:
+    /// what it holds may never be committed.
+    pub fn of_globals(clients: Clients, stop: Arc<AtomicBool>) -> Self {
+        let mut reader = Self::new(clients, 0, stop);
+        reader.role = "global".into();
+        (reader.what, reader.topics, reader.stable) = ("a global table", "its topic", true);
+        reader
+    }
+
+    /// Start and end of each partition, in order. Of a changelog it is the end that a read_uncommitted reader sees: what the
+    /// former owner committed last must not be missed.
     pub fn ranges(&mut self, partitions: &[TopicPartition]) -> Result<Vec<LogRange>> {
         let client = match &mut self.ends {
             Some(client) => client,
-            none => none.insert(connect(&self.clients.ends(&format!("{}-ends", self.role)))?),
+            none => {
+                let role = format!("{}-ends", self.role);
+                none.insert(connect(&if self.stable { self.clients.reader(&role) } else { self.clients.ends(&role) })?)
+            }
         };
         let starts = listed(client, partitions, RdOffset::Beginning)?;
         let ends = listed(client, partitions, RdOffset::End)?;
         let range = |p: &TopicPartition| match (starts.get(p), ends.get(p)) {
             (Some(start), Some(end)) => Ok(LogRange { start: *start, end: *end }),
-            _ => Err(Fault::retry("the broker did not tell where a changelog starts and ends").at(p.to_string())),
+            _ => Err(Fault::retry("the broker did not tell where a topic starts and ends").at(p.to_string())),
         };
         partitions.iter().map(range).collect()
     }
@@ -93,18 +114,17 @@ impl Restorer {
             drop(batch);
             use rdkafka::error::RDKafkaErrorCode as E;
             if errors.iter().any(|code| matches!(code, E::AutoOffsetReset | E::OffsetOutOfRange)) {
-                return Err(Fault::rebuild("records of the changelog were deleted while it was read")
+                return Err(Fault::rebuild(format!("records of {} were deleted before they were read", self.what))
                     .at(format!("{changelog} from {from}")));
             }
             if let Some(code) = errors.iter().find(|code| is_denied(**code)) {
-                return Err(Fault::stop(format!(
-                    "the broker does not let this application read its changelog: {code}"
-                ))
-                .at(changelog.to_string())
-                .hint("grant READ on its internal topics to this application's user"));
+                let what = self.what;
+                return Err(Fault::stop(format!("the broker does not let this application read {what}: {code}"))
+                    .at(changelog.to_string())
+                    .hint(format!("grant READ on {} to this application's user", self.topics)));
             }
             if let Some(code) = errors.first() {
-                tracing::debug!(%changelog, %code, "the reader of a changelog reports an error");
+                tracing::debug!(%changelog, %code, "the reader reports an error");
             }
             // Events of the client itself; no records come this way.
             drop(client.poll(Duration::ZERO));
@@ -121,7 +141,7 @@ impl Restorer {
             }
             if start.elapsed() > PIECE_PATIENCE {
                 tracing::debug!(%changelog, from, to, "nothing of the changelog can be read yet");
-                return Err(Fault::retry("nothing of the changelog can be read yet").at(changelog.to_string()));
+                return Err(Fault::retry(format!("nothing of {} can be read yet", self.what)).at(changelog.to_string()));
             }
         }
     }

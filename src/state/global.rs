@@ -73,6 +73,11 @@ impl GlobalStore {
         self.read().rows.iter().map(|(key, row)| (key.clone(), row.clone())).collect()
     }
 
+    /// How many rows there are.
+    pub fn count(&self) -> usize {
+        self.read().rows.len()
+    }
+
     /// The next offset of a partition to read; `None` before the first.
     pub fn position(&self, partition: i32) -> Option<Offset> {
         self.read().positions.get(&partition).copied()
@@ -122,6 +127,6 @@ mod tests {
         store.apply(1, vec![("b".into(), None)], 6, 0);
         assert_eq!((store.get(b"a").unwrap(), store.get(b"b").unwrap()), (Some(row), None));
         assert_eq!((store.position(1), store.position(0), store.dropped()), (Some(6), None, 0));
-        assert_eq!(store.rows().len(), 1);
+        assert_eq!((store.rows().len(), store.count()), (1, 1));
     }
 }

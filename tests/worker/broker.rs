@@ -22,8 +22,10 @@ use std::{
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/kafka/broker");
 
-/// Settings of the shared broker: what is old goes within a second, and rights can be taken away topic by topic.
+/// Settings of the shared broker: what is old goes within a second, members may be given up early, and rights can be taken
+/// away topic by topic.
 const SHARED: &str = "\
+group.min.session.timeout.ms=1000
 log.retention.check.interval.ms=1000
 log.initial.task.delay.ms=1000
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
@@ -183,6 +185,20 @@ impl Broker {
     /// Writes records (partition, key, value, timestamp) and waits until they are there. With `commit` they are one
     /// transaction, committed or aborted.
     pub fn write(&self, topic: &str, records: impl Iterator<Item = (i32, String, String, i64)>, commit: Option<bool>) {
+        self.produce(topic, records.map(|(partition, key, value, time)| (partition, key, Some(value), time)), commit);
+    }
+
+    /// As [`Broker::write`], without a transaction, and a value may be null.
+    pub fn write_values(&self, topic: &str, records: impl Iterator<Item = (i32, String, Option<String>, i64)>) {
+        self.produce(topic, records, None);
+    }
+
+    fn produce(
+        &self,
+        topic: &str,
+        records: impl Iterator<Item = (i32, String, Option<String>, i64)>,
+        commit: Option<bool>,
+    ) {
         let mut config = self.config();
         // Idempotent: otherwise batches that are sent again overtake each other, and what was in order is late.
         config.set("linger.ms", "20").set("queue.buffering.max.messages", "1000000").set("enable.idempotence", "true");
@@ -196,7 +212,8 @@ impl Broker {
             producer.begin_transaction().expect("begins");
         }
         for (partition, key, value, timestamp) in records {
-            let mut record = BaseRecord::to(topic).partition(partition).key(&key).payload(&value).timestamp(timestamp);
+            let record = BaseRecord::to(topic).partition(partition).key(&key).timestamp(timestamp);
+            let mut record = if let Some(value) = &value { record.payload(value) } else { record };
             while let Err((_, back)) = producer.send(record) {
                 producer.poll(Duration::from_millis(10));
                 record = back;
@@ -269,12 +286,19 @@ impl Broker {
 
     /// A transaction with one record in a partition, which its owner does not end.
     pub fn open_transaction(&self, topic: &str, partition: i32) -> BaseProducer {
+        self.open_transaction_with(topic, (partition, "key".into(), "value".into(), 0))
+    }
+
+    /// A transaction with a record (partition, key, value, timestamp), which its owner does not end.
+    pub fn open_transaction_with(&self, topic: &str, record: (i32, String, String, i64)) -> BaseProducer {
         let mut config = self.config();
-        let producer: BaseProducer = config.set("transactional.id", "hung").create().expect("a producer");
+        let producer: BaseProducer =
+            config.set("transactional.id", format!("hung-{topic}")).create().expect("a producer");
         let timeout = Duration::from_secs(30);
         producer.init_transactions(timeout).expect("initialises");
         producer.begin_transaction().expect("begins");
-        let record = BaseRecord::to(topic).partition(partition).key("key").payload("value");
+        let (partition, key, value, timestamp) = record;
+        let record = BaseRecord::to(topic).partition(partition).key(&key).payload(&value).timestamp(timestamp);
         producer.send(record).map_err(|(error, _)| error).expect("it is sent");
         producer.flush(timeout).expect("it is written");
         producer

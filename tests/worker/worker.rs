@@ -7,7 +7,9 @@
 mod broker;
 mod disk;
 mod flights;
+mod globals;
 mod interop;
+mod invoices;
 mod join;
 mod old_time;
 mod operations;
