@@ -30,9 +30,9 @@ use std::{
 const PARTITIONS: i32 = 4;
 const ORDERS: u64 = 2_000;
 const CUSTOMERS: u64 = 150;
-const ROUNDS: u64 = 5;
+const ROUNDS: u64 = 4;
 /// Payments of a round.
-const ROUND: u64 = 8_000;
+const ROUND: u64 = 6_000;
 /// Event time between two payments: those of one order lie ten minutes apart on average, which is the sessions' gap.
 const STEP_MS: i64 = 300;
 const MINUTE_MS: i64 = 60_000;
@@ -82,7 +82,7 @@ fn time(n: u64) -> i64 {
 
 /// One payment in eight is late, some by more than sessions wait.
 fn payment(n: u64) -> Fed {
-    let late = if n % 8 == 0 { (mixed(1, n) % 25) as i64 * MINUTE_MS } else { 0 };
+    let late = if n.is_multiple_of(8) { (mixed(1, n) % 25) as i64 * MINUTE_MS } else { 0 };
     let currency = match mixed(2, n) % 5 {
         4 if n / ROUND >= LATE_CURRENCY.1 => LATE_CURRENCY.0,
         c => CURRENCIES[c as usize % 4],
@@ -95,7 +95,7 @@ fn payment(n: u64) -> Fed {
 /// An order is made, moved to another customer, or taken back.
 fn order(n: u64) -> Fed {
     let value = json!({ "customer": format!("customer-{}", mixed(5, n) % CUSTOMERS), "cents": mixed(6, n) % 100_000 });
-    let gone = n >= ORDERS && mixed(7, n) % 10 == 0;
+    let gone = n >= ORDERS && mixed(7, n).is_multiple_of(10);
     let id = if n < ORDERS { n } else { mixed(8, n) % ORDERS };
     fed("orders", format!("order-{id}"), (!gone).then_some(value), time(n))
 }
@@ -103,7 +103,7 @@ fn order(n: u64) -> Fed {
 /// A customer is made, moves, or goes.
 fn customer(n: u64) -> Fed {
     let value = json!({ "name": format!("Name {}", mixed(9, n) % 1_000), "city": format!("City {}", n % 17) });
-    let gone = n >= CUSTOMERS && mixed(10, n) % 10 == 0;
+    let gone = n >= CUSTOMERS && mixed(10, n).is_multiple_of(10);
     let id = if n < CUSTOMERS { n } else { mixed(11, n) % CUSTOMERS };
     fed("customers", format!("customer-{id}"), (!gone).then_some(value), time(n))
 }
