@@ -7,6 +7,7 @@ mod joins;
 mod processors;
 mod rows;
 mod stores;
+mod suppress;
 mod tables;
 mod times;
 
