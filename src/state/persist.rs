@@ -1,6 +1,6 @@
 //! How the rows of a store get to its backend.
 
-use super::{Batch, Saved, Store, flaw::Flaw};
+use super::{Batch, Saved, Store, StoreKind, flaw::Flaw};
 use crate::record::Timestamp;
 use bytes::Bytes;
 
@@ -37,7 +37,11 @@ impl Store {
         }
         let rows = self.table.freeze(cut);
         self.saving_since = self.unsaved_since.take();
-        let rows_time = self.rows_time.max(time);
+        let rows_time = match self.spec.kind {
+            // In the middle of a restore the time of the rows decides about those to come.
+            StoreKind::Versioned { .. } => self.rows_time,
+            _ => self.rows_time.max(time),
+        };
         self.backend_time = Some(self.backend_time.map_or(rows_time, |before| before.max(rows_time)));
         self.saving_covered_at = self.covered_at;
         let ahead = if self.flaw == Flaw::PositionAboveData { 2 } else { 0 };

@@ -136,10 +136,8 @@ impl Store {
             before = Some(version);
             ControlFlow::Continue(())
         })?;
-        // A deletion at the head says no more than that there is nothing.
-        gone.extend(
-            before.filter(|v| v.value.is_none() && v.timestamp < horizon).map(|v| version_row(key, v.timestamp)),
-        );
+        // The last of them holds at the horizon. A deletion too: if it took the place of a value in this transaction, the
+        // changelog must hear of it.
         Ok(gone)
     }
 
@@ -207,10 +205,13 @@ impl Store {
         Ok(if self.put(row, value, timestamp)? { VersionPut::Latest } else { VersionPut::Expired })
     }
 
-    /// A version that the changelog brings back, unless it lies too far back.
+    /// A version that the changelog brings back, unless it was refused when it was written. That goes by the records up
+    /// to here, and not by the stream time that is committed: what was in time then may lie behind the history's reach
+    /// and still be the version that holds at its end.
     pub(super) fn restore_version(&mut self, key: &[u8], value: Option<&Bytes>, timestamp: Timestamp) {
-        let reaches = self.history_ms().is_ok_and(|history_ms| timestamp >= self.horizon(history_ms));
-        if reaches {
+        let in_time = |history_ms: i64| timestamp >= self.rows_time.saturating_sub(history_ms);
+        if self.history_ms().is_ok_and(in_time) {
+            self.rows_time = self.rows_time.max(timestamp);
             self.advance_stream_time(timestamp);
             let value = Some(stored_form(value.cloned()).into());
             let row = version_row(key, timestamp);
