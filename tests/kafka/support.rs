@@ -252,7 +252,7 @@ impl Drop for Broker {
     }
 }
 
-/// Waits for a condition; a test fails that waits for two minutes.
+/// Waits for a condition; a test fails that waits for a minute.
 pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !condition() {
