@@ -79,6 +79,11 @@ impl Config {
         if config.text("processing.guarantee") == Some("at_least_once") {
             config.default_to("commit.interval.ms", "30000");
         }
+        let limit = config.int("memory.limit");
+        let origin = || config.origin("memory.limit").map_or_else(String::new, ToString::to_string);
+        for (name, bytes) in super::memory::shares(limit).map_err(|fault| fault.at(origin()))? {
+            config.default_to(name, &bytes.to_string());
+        }
         Ok(config)
     }
 

@@ -5,6 +5,7 @@
 
 mod clients;
 mod load;
+mod memory;
 mod table;
 mod value;
 

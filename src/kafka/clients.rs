@@ -44,11 +44,14 @@ pub(super) struct Clients {
     pub application_id: String,
     /// Lasting id of the process.
     pub process_id: String,
+    /// Partitions of all input topics: what this process reads when it is alone.
+    pub partitions: usize,
 }
 
 impl Clients {
     pub fn new(config: &Config, application_id: &str, process_id: &str) -> Self {
-        Self { config: config.clone(), application_id: application_id.to_owned(), process_id: process_id.to_owned() }
+        let (application_id, process_id) = (application_id.to_owned(), process_id.to_owned());
+        Self { config: config.clone(), application_id, process_id, partitions: 1 }
     }
 
     /// `client.id`: sorts by process and thread, so that the range assignor's choice is predictable.
@@ -68,13 +71,19 @@ impl Clients {
         self.config.text("group.instance.id").is_none().then(|| Duration::from_millis(session + 1_000))
     }
 
-    fn base(&self, kind: Client, role: &str, defaults: &[(&str, &str)], forced: &[(&str, &str)]) -> ClientConfig {
+    fn base<V: Clone + Into<String>>(
+        &self,
+        kind: Client,
+        role: &str,
+        defaults: &[(&str, V)],
+        forced: &[(&str, &str)],
+    ) -> ClientConfig {
         let mut client = ClientConfig::new();
         client.set("client.id", self.name(role));
         client.set("bootstrap.servers", self.config.text("bootstrap.servers").unwrap_or("localhost:9092"));
         client.set("log.connection.close", "false");
         for (name, value) in defaults {
-            client.set(*name, *value);
+            client.set(*name, value.clone());
         }
         for (name, value) in self.config.client(kind) {
             client.set(name, value);
@@ -85,15 +94,20 @@ impl Clients {
         client
     }
 
-    const FETCH: [(&str, &str); 6] = [
-        // Small fetches: as fast as large ones, and a tenth of the memory.
-        ("fetch.message.max.bytes", "262144"),
-        ("queued.max.messages.kbytes", "2048"),
-        ("queued.min.messages", "10000"),
-        ("fetch.queue.backoff.ms", "1"),
-        ("fetch.wait.max.ms", "100"),
-        ("allow.auto.create.topics", "false"),
-    ];
+    /// How a reader fetches. Small fetches are as fast as large ones, and take a tenth of the memory.
+    fn fetches(&self) -> [(&'static str, String); 6] {
+        /// A message of ordinary size with what the client keeps of it.
+        const MESSAGE_BYTES: usize = 512;
+        let share = (self.config.size("fetch.queue.max.bytes") / self.partitions.max(1)).clamp(64 << 10, 2 << 20);
+        [
+            ("fetch.message.max.bytes", (share / 8).to_string()),
+            ("queued.max.messages.kbytes", (share >> 10).to_string()),
+            ("queued.min.messages", (share / MESSAGE_BYTES).to_string()),
+            ("fetch.queue.backoff.ms", "1".into()),
+            ("fetch.wait.max.ms", "100".into()),
+            ("allow.auto.create.topics", "false".into()),
+        ]
+    }
 
     /// The member of the group of stream thread `thread`.
     pub fn consumer(&self, thread: usize) -> ClientConfig {
@@ -114,7 +128,7 @@ impl Clients {
                 },
             ),
         ];
-        let mut client = self.base(Client::Consumer, &format!("{thread:03}"), &Self::FETCH, &forced);
+        let mut client = self.base(Client::Consumer, &format!("{thread:03}"), &self.fetches(), &forced);
         for name in ["session.timeout.ms", "heartbeat.interval.ms", "max.poll.interval.ms"] {
             client.set(name, self.config.int(name).to_string());
         }
@@ -134,7 +148,7 @@ impl Clients {
             ("isolation.level", "read_committed"),
             ("auto.offset.reset", "error"),
         ];
-        self.base(Client::Restore, role, &Self::FETCH, &forced)
+        self.base(Client::Restore, role, &self.fetches(), &forced)
     }
 
     /// A reader outside the group, read_uncommitted: where logs start and end.
@@ -234,6 +248,16 @@ mod tests {
         assert_eq!(c.consumer(0).get("security.protocol"), Some("SSL"));
         assert_eq!(c.producer(0, true).get("linger.ms"), Some("3"));
         assert_eq!(c.consumer(0).get("isolation.level"), Some("read_committed"));
+    }
+
+    #[test]
+    fn what_is_fetched_ahead_is_divided_among_the_partitions() {
+        let mut c = clients(&[("fetch.queue.max.bytes", "8MiB")]);
+        let of = |c: &Clients, key: &str| c.consumer(0).get(key).unwrap().parse::<usize>().unwrap();
+        c.partitions = 8;
+        assert_eq!((of(&c, "queued.max.messages.kbytes"), of(&c, "queued.min.messages")), (1_024, 2_048));
+        c.partitions = 1_000;
+        assert_eq!(of(&c, "queued.max.messages.kbytes"), 64, "a partition always has something");
     }
 
     #[test]

@@ -91,10 +91,11 @@ pub fn run(config: &Config, run: Run) -> Result<()> {
     let application_id = config.text("application.id").ok_or_else(|| Fault::stop("application.id is not set"))?;
     let base = Path::new(config.text("state.dir").unwrap_or("millstream-state"));
     let home = StateHome::take(base, application_id, config.text("process.id"))?;
-    let clients = Clients::new(config, application_id, &home.process_id);
+    let mut clients = Clients::new(config, application_id, &home.process_id);
     tracing::info!(application = application_id, brokers = clients.brokers(), "asking the brokers for topics");
     let admin = Admin::connect(&clients)?;
     let resolved = Arc::new(prepare(config, &run, &admin, application_id)?);
+    clients.partitions = resolved.source_partitions();
     group::await_foreign(&admin, application_id, config.int("group.join.timeout.ms"), &run.stop)?;
     let count = config.size("num.stream.threads").max(1);
     let exactly_once = (run.settings)(count).guarantee == Guarantee::ExactlyOnceV2;
@@ -103,7 +104,7 @@ pub fn run(config: &Config, run: Run) -> Result<()> {
     let shared = Arc::new(Shared {
         cluster_id: admin.cluster_id(),
         topic_ids: admin.topic_ids(&resolved.changelogs())?,
-        registry: stores::Registry::new(run.state.clone().unwrap_or_else(|| default_state(&home))),
+        registry: stores::Registry::new(run.state.clone().unwrap_or_else(|| default_state(config, &home))),
         admin,
         clients,
         purge_warned: AtomicBool::new(false),
@@ -220,15 +221,13 @@ fn input_ends(clients: &Clients, topology: &Topology, resolved: &Resolved) -> Re
 }
 
 #[cfg(not(feature = "rocksdb"))]
-fn default_state(_: &StateHome) -> Arc<dyn StateDir> {
+fn default_state(_: &Config, _: &StateHome) -> Arc<dyn StateDir> {
     Arc::new(MemoryState)
 }
 
 #[cfg(feature = "rocksdb")]
-fn default_state(home: &StateHome) -> Arc<dyn StateDir> {
-    /// Block cache and memtables of all tasks.
-    const CACHE_BYTES: usize = 16 << 20;
-    const WRITE_BUFFER_BYTES: usize = 32 << 20;
-    let runtime = Arc::new(crate::state::RocksRuntime::new(CACHE_BYTES, WRITE_BUFFER_BYTES));
+fn default_state(config: &Config, home: &StateHome) -> Arc<dyn StateDir> {
+    let (cache, buffers) = (config.size("rocksdb.block.cache.bytes"), config.size("rocksdb.write.buffer.bytes"));
+    let runtime = Arc::new(crate::state::RocksRuntime::new(cache, buffers));
     Arc::new(RocksState::new(runtime, home.path.clone()))
 }

@@ -15,10 +15,8 @@ pub fn disk(config: &Config) -> Disk {
         kafka::{RocksState, StateHome},
         state::RocksRuntime,
     };
-    /// Block cache and memtables of all tasks.
-    const CACHE_BYTES: usize = 16 << 20;
-    const WRITE_BUFFER_BYTES: usize = 32 << 20;
-    let runtime = Arc::new(RocksRuntime::new(CACHE_BYTES, WRITE_BUFFER_BYTES));
+    let (cache, buffers) = (config.size("rocksdb.block.cache.bytes"), config.size("rocksdb.write.buffer.bytes"));
+    let runtime = Arc::new(RocksRuntime::new(cache, buffers));
     let state = RocksState::new(Arc::clone(&runtime), StateHome::directory(config));
     let look = move || {
         let properties = runtime.properties().into_iter();

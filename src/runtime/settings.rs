@@ -21,7 +21,7 @@ pub fn worker_settings(config: &Config, threads: usize, accept_reset: bool) -> S
         max_task_idle_ms: config.int("max.task.idle.ms"),
         partition_queue_bytes_max: config.size("partition.queue.max.bytes"),
         outbox_bytes_max: config.size("transaction.outbox.max.bytes"),
-        overlay_bytes_max: config.size("transaction.overlay.max.bytes"),
+        overlay_bytes_max: share("transaction.overlay.max.bytes"),
         cache_bytes_max: share("statestore.cache.max.bytes"),
         table_bytes_max: share("state.memory.bytes"),
         persist_bytes: config.size("state.persist.bytes"),
@@ -65,9 +65,11 @@ mod tests {
     #[test]
     fn defaults_of_the_table_are_those_of_the_worker() {
         let config = Config::load(&[], [], None).unwrap();
-        let settings = worker_settings(&config, 2, false);
-        let expected = Settings { cache_bytes_max: 5 << 20, ..Settings::default() };
-        assert_eq!(settings, expected);
+        let settings = worker_settings(&config, 1, false);
+        assert_eq!(settings, Settings::default());
+        let halves = worker_settings(&config, 2, false);
+        assert_eq!(halves.table_bytes_max, settings.table_bytes_max / 2);
+        assert_eq!(halves.overlay_bytes_max, settings.overlay_bytes_max / 2);
     }
     #[test]
     fn r100_handlers_and_their_topics_come_from_the_settings() {

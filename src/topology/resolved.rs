@@ -116,6 +116,12 @@ impl Resolved {
         topics.dedup();
         topics
     }
+
+    /// Partitions of all topics the group subscribes to.
+    pub fn source_partitions(&self) -> usize {
+        let count = |topic: &Arc<str>| self.partitions.get(topic).copied().unwrap_or(1);
+        self.subscription().iter().map(|topic| usize::try_from(count(topic)).unwrap_or(1)).sum()
+    }
 }
 
 #[cfg(test)]
