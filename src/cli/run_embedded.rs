@@ -26,6 +26,9 @@ pub fn prepare(
     topology: Arc<Topology>,
     command: &args::Run,
 ) -> Result<FileRun> {
+    if config.is("ensure.explicit.internal.resource.naming") {
+        topology.require_explicit_names()?;
+    }
     if command.input.is_empty() {
         let name = entry.inputs.first().map_or("topic", |t| t.name);
         return Err(Fault::stop("no input").hint(format!("name a file: --input {name}=FILE (`-` is standard input)")));

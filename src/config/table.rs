@@ -57,6 +57,12 @@ pub const SETTINGS: &[Setting] = &[
         "Input that can't be read: `fail` stops, `continue` leaves it out and counts it.",
     ),
     s(
+        "ensure.explicit.internal.resource.naming",
+        Kind::Flag,
+        "false",
+        "Refuses a topology whose stores, changelogs or repartition topics have generated names.",
+    ),
+    s(
         "errors.dead.letter.queue.topic.name",
         Kind::Text,
         "",

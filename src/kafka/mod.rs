@@ -174,6 +174,9 @@ fn supervise(run: &Run, stop: &AtomicBool, threads: &[(JoinHandle<Result<()>>, A
 
 /// Looks at the topics, creates what may be created, and ties the topology to the real partition counts.
 fn prepare(config: &Config, run: &Run, admin: &Admin, application_id: &str) -> Result<Resolved> {
+    if config.is("ensure.explicit.internal.resource.naming") {
+        run.topology.require_explicit_names()?;
+    }
     let mut counts = admin.counts()?;
     let mut external = run.topology.external_sources();
     external.extend(run.topology.external_sinks());

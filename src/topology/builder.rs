@@ -197,6 +197,7 @@ impl StreamsBuilder {
         let (spec, types) = store.into_parts();
         let plan = &mut *self.plan.borrow_mut();
         plan.check_name(&spec.name);
+        plan.give(&spec.name);
         if plan.stores.iter().any(|s| s.0.name == spec.name) {
             plan.error(Fault::stop(format!("store `{}` is added twice", spec.name)).hint("give it another name"));
         }

@@ -88,6 +88,7 @@ impl StreamsBuilder {
         let store: Arc<str> = match &materialized.name {
             Some(name) => {
                 plan.check_name(name);
+                plan.give(name);
                 name.as_str().into()
             }
             None => plan.generate_store(&format!("{topic}-")),

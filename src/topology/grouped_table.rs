@@ -114,6 +114,9 @@ impl<K: 'static, V: 'static> KTable<K, V> {
         };
         let node = plan.add(&[self.node], name, Logical::Processor(processor));
         self.link.need_old(true);
+        if let Some(name) = &grouped.name {
+            plan.give(name);
+        }
         KGroupedTable {
             plan: self.plan.clone(),
             node,

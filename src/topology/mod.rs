@@ -6,6 +6,7 @@ mod builder;
 mod cogroup;
 mod cogroup_windowed;
 mod describe;
+mod explicit;
 mod foreign_key;
 mod global;
 mod graph;
@@ -167,6 +168,26 @@ impl Topology {
     /// When a source topic is missing, a pattern takes in none or one that another takes in too, or topics that are read together have unequal partition counts.
     pub fn resolve(&self, application_id: &str, counts: &BTreeMap<Arc<str>, i32>) -> Result<Resolved> {
         resolve::resolve(&self.physical, application_id, counts)
+    }
+
+    /// Refuses generated names of stores, changelog and repartition topics (R-94). Such a name has a number that changes
+    /// when operators are added before it, and the state under the old name is lost. A worker asks for this where
+    /// `ensure.explicit.internal.resource.naming` is set.
+    ///
+    /// ```
+    /// # use millstream::topology::{Materialized, StreamsBuilder};
+    /// let builder = StreamsBuilder::new();
+    /// let words = builder.stream::<String, String>("words").group_by_key();
+    /// words.count_with(Materialized::as_store("counts"));
+    /// builder.build().unwrap().require_explicit_names().unwrap();
+    /// words.count();
+    /// assert!(builder.build().unwrap().require_explicit_names().is_err());
+    /// ```
+    ///
+    /// # Errors
+    /// When there are any; all are named.
+    pub fn require_explicit_names(&self) -> Result<()> {
+        self.physical.unnamed.refuse()
     }
 
     /// Kafka Streams' text of it (R-90).

@@ -3,6 +3,7 @@
 use super::{
     OffsetReset, Optimization, SourceRows,
     assemble::Factory,
+    explicit::Unnamed,
     optimize,
     pattern::Pattern,
     plan::{
@@ -86,6 +87,8 @@ pub(crate) struct Physical {
     pub reused: BTreeMap<Arc<str>, (Arc<str>, SourceRows)>,
     /// Global tables in order of writing.
     pub globals: Vec<GlobalPlan>,
+    /// Stores and topics whose names are generated.
+    pub unnamed: Unnamed,
     /// The topology's own handlers of failed records.
     pub handlers: ErrorHandlers,
 }
@@ -115,6 +118,7 @@ impl Physical {
             copartitioned: Vec::new(),
             reused: BTreeMap::new(),
             globals: Vec::new(),
+            unnamed: Unnamed::default(),
             handlers: plan.handlers.clone(),
         };
         let reuse = optimizations.contains(&Optimization::ReuseKtableSourceTopics);
@@ -129,6 +133,7 @@ impl Physical {
         physical.group();
         let known = |source: &Arc<str>| renamed.get(source).unwrap_or(source).clone();
         physical.copartitioned = plan.copartitioned.iter().map(|sources| sources.iter().map(known).collect()).collect();
+        physical.unnamed = Unnamed::of(plan, &physical);
         Ok(physical)
     }
 

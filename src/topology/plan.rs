@@ -195,6 +195,8 @@ pub(crate) struct Plan {
     pub copartitioned: Vec<BTreeSet<Arc<str>>>,
     /// What was wrong in DSL calls; the first one fails the build.
     pub errors: Vec<Fault>,
+    /// Names that the user chose.
+    pub given: BTreeSet<Arc<str>>,
     /// Handlers of failed records.
     pub handlers: ErrorHandlers,
     index: usize,
@@ -215,6 +217,7 @@ impl Plan {
         match given {
             Some(name) => {
                 self.check_name(name);
+                self.give(name);
                 name.into()
             }
             None => generated,
@@ -237,6 +240,11 @@ impl Plan {
     /// Writes an error down, for [`StreamsBuilder::build`](super::StreamsBuilder::build) to give.
     pub fn error(&mut self, fault: Fault) {
         self.errors.push(fault);
+    }
+
+    /// Notes a name that the user chose.
+    pub fn give(&mut self, name: &str) {
+        self.given.insert(name.into());
     }
 
     /// Refuses a name that a topic or a node can't have.

@@ -193,7 +193,10 @@ impl<K: 'static, V: 'static> KStream<K, V> {
         let plan = &mut *self.plan.borrow_mut();
         let given = repartitioned.name.as_deref().or(self.next_name.as_deref());
         let prefix = match given {
-            Some(name) => name.into(),
+            Some(name) => {
+                plan.give(name);
+                name.into()
+            }
             None => plan.generate("KSTREAM-REPARTITION-"),
         };
         if repartitioned.partitions.is_some_and(|n| n < 1) {
@@ -228,6 +231,9 @@ impl<K: 'static, V: 'static> KStream<K, V> {
             return Self { key, value, ..self.clone() };
         }
         let plan = &mut *self.plan.borrow_mut();
+        if let Some(name) = given {
+            plan.give(name);
+        }
         let prefix = given.unwrap_or(&self.name);
         let how = Repartitioning { key: key.as_ref(), value: value.as_ref(), partitions: None, partitioner: None };
         let what = repartition_plan(plan, prefix, how);
@@ -248,6 +254,9 @@ impl<K: 'static, V: 'static> KStream<K, V> {
         let key = grouped.key.or_else(|| self.key.clone());
         let value = grouped.value.or_else(|| self.value.clone());
         let (node, name) = (self.node, self.name.clone());
+        if let Some(name) = &grouped.name {
+            self.plan.borrow_mut().give(name);
+        }
         KGroupedStream::new(
             self.plan.clone(),
             node,

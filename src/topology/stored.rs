@@ -48,6 +48,7 @@ impl StoredTable {
         let name: Arc<str> = match &materialized.name {
             Some(name) => {
                 plan.check_name(name);
+                plan.give(name);
                 name.as_str().into()
             }
             None => plan.generate_store(prefix),

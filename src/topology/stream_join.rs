@@ -315,6 +315,9 @@ impl Stores {
         outer: Outer,
     ) -> Self {
         let rows = Segmented::new(Moments::Join, windows.retention_ms(), windows.size_ms());
+        if let Some(name) = &joined.store_name {
+            plan.give(name);
+        }
         let mut spec = |name: String, kind: StoreKind| {
             plan.check_name(&name);
             StoreSpec {
