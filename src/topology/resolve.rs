@@ -67,22 +67,27 @@ impl Counts<'_> {
         self.physical.repartitions.iter().any(|t| t.follows && &*t.name == topic)
     }
 
-    /// Greatest count of the sources of the sub-topology that writes to repartition topic `topic`.
-    fn upstream(&self, topic: &str) -> Option<i32> {
+    /// Greatest count of the sources of the sub-topologies that write to repartition topic `topic`. Where such a source is
+    /// a repartition topic without a count, those upstream of it count; a sub-topology may also read what it writes.
+    fn upstream(&self, topic: &str, passed: &mut BTreeSet<Arc<str>>) -> Option<i32> {
         let writes = |role: &Role| matches!(role, Role::Sink { topic: SinkTopic::Internal(t) } if &**t == topic);
         let groups: BTreeSet<u32> = self.physical.nodes.iter().filter(|n| writes(&n.role)).map(|n| n.group).collect();
         let mut greatest = None;
         for node in self.physical.nodes.iter().filter(|n| groups.contains(&n.group)) {
-            if let Role::Source { topics, .. } = &node.role {
-                for topic in topics.iter().filter(|topic| !self.follows(topic)) {
-                    greatest = greatest.max(Some(self.of(topic)?));
+            let Role::Source { topics, .. } = &node.role else { continue };
+            for topic in topics.iter().filter(|topic| !self.follows(topic)) {
+                let known = self.of(topic);
+                if known.is_some() || !passed.insert(topic.clone()) {
+                    greatest = greatest.max(known);
+                } else {
+                    greatest = greatest.max(self.upstream(topic, passed));
                 }
             }
         }
         greatest
     }
 
-    /// Counts of repartition topics: the user's, else those of the topics upstream, in as many rounds as it takes.
+    /// Counts of repartition topics: the user's, else those of the topics upstream.
     fn fill(&mut self) -> Result<()> {
         let topics = &self.physical.repartitions;
         for topic in topics {
@@ -90,20 +95,17 @@ impl Counts<'_> {
                 self.known.insert(topic.name.clone(), partitions);
             }
         }
-        loop {
-            let open: Vec<_> = topics.iter().filter(|t| !t.follows && self.of(&t.name).is_none()).collect();
-            let found: Vec<_> =
-                open.iter().filter_map(|t| self.upstream(&t.name).map(|n| (t.name.clone(), n))).collect();
-            if open.is_empty() {
-                return Ok(());
-            }
-            if found.is_empty() {
-                return Err(Fault::stop("the partition count of a repartition topic depends on itself")
-                    .at(format!("topic {}", open[0].name))
-                    .hint("give it a number of partitions (Repartitioned::partitions)"));
-            }
-            self.known.extend(found);
+        let mut found = Vec::new();
+        for topic in topics.iter().filter(|t| !t.follows && self.of(&t.name).is_none()) {
+            let count = self.upstream(&topic.name, &mut BTreeSet::from([topic.name.clone()])).ok_or_else(|| {
+                Fault::stop("the partition count of a repartition topic depends on itself")
+                    .at(format!("topic {}", topic.name))
+                    .hint("give it a number of partitions (Repartitioned::partitions)")
+            })?;
+            found.push((topic.name.clone(), count));
         }
+        self.known.extend(found);
+        Ok(())
     }
 
     /// Makes the counts of co-partitioned topics equal where they are ours to choose.
