@@ -66,8 +66,9 @@ impl StreamsBuilder {
         self.global_table_with(topic, Consumed::default(), Materialized::default())
     }
 
-    /// As [`StreamsBuilder::global_table`], with serdes, names and a timestamp extractor. Of `materialized` only the name
-    /// and the serdes count: there is no changelog, no cache and no disk.
+    /// As [`StreamsBuilder::global_table`], with serdes and names. Of `materialized` only the name and the serdes count:
+    /// there is no changelog, no cache and no disk. Rows have the times of their records: as in Kafka Streams, a timestamp
+    /// extractor is not asked.
     ///
     /// ```
     /// # use millstream::topology::{Consumed, Materialized, StreamsBuilder};
@@ -124,8 +125,8 @@ fn read_row<K: 'static, V: 'static>(
     let read = || -> Result<(K, Option<V>)> {
         Ok((key.get()?.decode(id)?, raw.value.as_ref().map(|bytes| value.get()?.decode(bytes)).transpose()?))
     };
-    let (typed_key, typed_value) = match read() {
-        Ok(typed) => typed,
+    match read() {
+        Ok(_) => {}
         Err(_) if on_error == Some(OnError::Continue) => return Ok(None),
         Err(fault) => {
             return Err(Fault::stop(format!("a record can't be read: {}", fault.what()))
@@ -134,7 +135,6 @@ fn read_row<K: 'static, V: 'static>(
         }
     };
     let timestamp: Timestamp = match extractor {
-        Extractor::Function(extract) => extract(Some(&typed_key), typed_value.as_ref(), raw.timestamp, -1),
         Extractor::FailOnInvalid if raw.timestamp < 0 => {
             return Err(Fault::stop("the record has no valid timestamp").at(place()));
         }
