@@ -339,7 +339,9 @@ impl<K: Clone + 'static, VA: Clone + 'static> CogroupedKStream<K, VA> {
             let store = StoredTable::key_value(plan, &materialized, AGGREGATE);
             let key = plan.need(self.key_serde(materialized.key.as_ref()).as_ref(), "key", &store.name);
             let value = plan.need(materialized.value.as_ref(), "value", &store.name);
-            PlainTable { store, link: TableLink::new(TableKind::Aggregate, true), key, value }
+            let link = TableLink::new(TableKind::Aggregate, true);
+            link.set_history(store.history_ms());
+            PlainTable { store, link, key, value }
         };
         let decl = table.store.typed_decl(&table.link, &table.key, &table.value);
         let serdes = (table.key.known(), table.value.known());

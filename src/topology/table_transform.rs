@@ -110,11 +110,13 @@ impl<K: 'static, V: 'static> KTable<K, V> {
         }
         let key = materialized.as_ref().and_then(|m| m.key.clone()).or_else(|| self.key.clone());
         let value = materialized.as_ref().and_then(|m| m.value.clone());
+        let materializes = materialized.is_some();
         let stored = materialized.filter(|m| m.name.is_some()).map(|m| StoredTable::key_value(plan, &m, PREFIX));
         let name = plan.name(self.next_name.as_deref(), PREFIX);
         let link = TableLink::new(TableKind::Derived(self.link.clone()), stored.is_some());
-        if let Some(store) = &stored {
-            link.set_history(store.history_ms());
+        if materializes {
+            // Also without a store it keeps no versions.
+            link.set_history(stored.as_ref().and_then(StoredTable::history_ms));
         }
         let stored = stored.map(|store| {
             let (key, value) = (plan.need(key.as_ref(), "key", &name), plan.need(value.as_ref(), "value", &name));
