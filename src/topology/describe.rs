@@ -1,7 +1,7 @@
 //! Kafka Streams' text of a topology, to the letter.
 
 use super::{
-    java::hash_order,
+    java::{TreeSet, hash_order},
     physical::{Physical, PhysicalNode, Role},
     plan::SinkTopic,
 };
@@ -47,21 +47,20 @@ fn connect(nodes: Vec<&PhysicalNode>) -> Vec<Described<'_>> {
     let order = hash_order((0..nodes.len()).collect(), |i| nodes[*i].name.clone());
     let mut described: Vec<Described<'_>> =
         nodes.into_iter().map(|node| Described { node, size: 1, parents: Vec::new(), children: Vec::new() }).collect();
+    let mut sets: Vec<[TreeSet; 2]> = described.iter().map(|_| Default::default()).collect();
     for at in order {
         for parent in described[at].node.parents.iter().map(|p| place[p]).collect::<Vec<_>>() {
-            let place = sorted_place(&described, &described[at].parents, parent);
-            described[at].parents.insert(place, parent);
-            let place = sorted_place(&described, &described[parent].children, at);
-            described[parent].children.insert(place, at);
+            sets[at][0].insert(parent, |a, b| compare(&described, a, b));
+            sets[parent][1].insert(at, |a, b| compare(&described, a, b));
+            described[at].parents = sets[at][0].items();
             let size = described[at].size;
             grow(&mut described, parent, size);
         }
     }
+    for (node, [_, children]) in described.iter_mut().zip(&sets) {
+        node.children = children.items();
+    }
     described
-}
-
-fn sorted_place(nodes: &[Described<'_>], among: &[usize], new: usize) -> usize {
-    among.iter().position(|other| compare(nodes, new, *other) == Ordering::Less).unwrap_or(among.len())
 }
 
 fn grow(nodes: &mut [Described<'_>], at: usize, by: usize) {

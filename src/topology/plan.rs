@@ -154,12 +154,12 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// By the prefix of the node's generated name.
+    /// By the prefix of the node's generated name. What processors change is not looked at, as in Kafka Streams.
     pub fn of(prefix: &str) -> Self {
         let is = |operators: &[&str]| operators.iter().any(|o| prefix.strip_prefix("KSTREAM-") == Some(o));
         Self {
-            key: is(&["KEY-SELECT-", "MAP-", "FLATMAP-", "PROCESSOR-"]),
-            value: is(&["MAPVALUES-", "FLATMAPVALUES-", "PROCESSOR-", "PROCESSVALUES-"]),
+            key: is(&["KEY-SELECT-", "MAP-", "FLATMAP-"]),
+            value: is(&["MAPVALUES-", "FLATMAPVALUES-"]),
             merged: is(&["MERGE-"]),
         }
     }

@@ -124,7 +124,7 @@ impl<K: 'static, V: 'static> KTable<K, V> {
         let parent = self.view.clone();
         let view: ViewOf<K, V> = Rc::new(move || {
             let (TableView { mut stores, getter }, buffer) = (parent(), buffer.clone());
-            stores.push(store.clone());
+            stores.insert(0, store.clone());
             let getter = Arc::new(move |asm: &mut Assembly<'_>| {
                 let (parent, buffer) = (getter(asm)?, buffer(asm)?);
                 Ok(Rc::new(SuppressGetter { parent, buffer }) as Rc<dyn Getter<K, V>>)
