@@ -156,7 +156,7 @@ fn with_foreign_key<K: Cell, V: Cell, VO: Cell>(
     kt: &Kind,
 ) -> Rc<dyn Handle> {
     let (expression, joiner) = (node["fk"].clone(), field(node, "joiner").unwrap_or("pair").to_owned());
-    let foreign_key = move |_: &K, row: &V| expr::eval(&expression, &None, &Some(row.val()));
+    let foreign_key = move |k: &K, row: &V| expr::eval(&expression, &Some(k.val()), &Some(row.val()));
     let pair = move |l: &V, r: Option<&VO>| expr::join(&joiner, &None, &Some(l.val()), &own(r));
     let store = build.materialized(node.get("store"), kt, &Kind::Text);
     let joined = TableJoined::default();

@@ -151,9 +151,15 @@ impl Processor<Val, Val, Val, Val> for Scripted {
             }
             ("shift_ts", _) => cx.forward(record.with_timestamp(record.timestamp + self.shift_ms)),
             ("meta", _) => {
-                let at = cx.record_metadata().expect("a record in hand").clone();
-                let offset = self.offsets.get(&(at.topic.to_string(), at.offset)).unwrap_or(&at.offset);
-                let place = format!("{}/{}/{offset}/{}", at.topic, at.partition, cx.stream_time());
+                // Kafka Streams tells punctuators of a record that there isn't.
+                let place = cx.record_metadata().map_or_else(
+                    || "null/-1/-1".to_owned(),
+                    |at| {
+                        let offset = self.offsets.get(&(at.topic.to_string(), at.offset)).unwrap_or(&at.offset);
+                        format!("{}/{}/{offset}", at.topic, at.partition)
+                    },
+                );
+                let place = format!("{place}/{}", cx.stream_time());
                 let value = Val::Text(format!("{}@{place}", text(record.value)));
                 cx.forward(record.with_value(Some(&value)))
             }

@@ -59,6 +59,23 @@ pub fn expected(entries: &Json, sessions: bool) -> Rows {
     rows
 }
 
+/// Entries of a table of keys and values whose keys are sessions: key, end and start.
+pub fn expected_by_session(entries: &Json) -> Rows {
+    let mut rows = expected(entries, false);
+    for (row, entry) in rows.iter_mut().zip(entries.as_array().into_iter().flatten()) {
+        let key = &entry["key"];
+        row.0 = [bytes(&key["key"]), bytes(&key["end"]), bytes(&key["start"])].concat();
+        (row.1, row.2) = (bytes(&entry["value"]), entry.get("ts").and_then(Json::as_i64));
+    }
+    rows.sort();
+    rows
+}
+
+/// True when the keys of these entries are windowed.
+pub fn by_window(entries: &Json) -> bool {
+    entries.get(0).is_some_and(|entry| entry["key"].get("end").is_some())
+}
+
 /// The row of one key of a versioned store, as of a time.
 pub fn version(store: &mut Store, key: &str, as_of: Option<Timestamp>) -> Rows {
     let found = store.get_version(key.as_bytes(), as_of).expect("a store that can be read");
