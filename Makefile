@@ -16,7 +16,7 @@ CORE_FLAGS := --locked --no-default-features
 STAMP := $(CARGO_TARGET_DIR)/release/.millstream-full
 FULL_ID = $$({ rustc -V; grep -A1 -E '^name = "(librocksdb|rdkafka)-sys"' Cargo.lock; } | sha256sum | cut -c1-16)
 
-.PHONY: demo test tools fmt lint-core test-core simulate deny chart full lint-full test-full bench demo-core demo-full oracle help
+.PHONY: demo test tools fmt lint-core test-core simulate deny chart full lint-full test-full bench demo-core demo-full oracle oracle-random help
 
 demo: ## the live demo: two replicas, one killed, every window checked (RocksDB where `make full` ran before)
 	@if [ "$$(cat $(STAMP) 2>/dev/null)" = "$(FULL_ID)" ]; then $(MAKE) --no-print-directory demo-full; else $(MAKE) --no-print-directory demo-core; fi
@@ -65,6 +65,14 @@ test-full: ## all tests with all features, real brokers included
 oracle: ## Kafka Streams itself writes tests/oracle/expected anew (Java, Maven); no change means that it stands
 	@tests/oracle/kafka-streams/run --out tests/oracle/expected tests/oracle/scenarios
 	@git diff --stat -- tests/oracle/expected
+
+SEED ?= 1
+COUNT ?= 500
+oracle-random: ## COUNT scenarios made at random from SEED, answered by Kafka Streams and compared
+	@dir=$$(mktemp -d); echo "scenarios in $$dir"; \
+	$(CORE) run --quiet $(CORE_FLAGS) -p millstream --example generator -- $$dir $(SEED) $(COUNT); \
+	tests/oracle/kafka-streams/run --out $$dir/expected $$dir/scenarios; \
+	MILLSTREAM_SCENARIOS=$$dir $(CORE) test $(CORE_FLAGS) -p millstream --test oracle -- --nocapture
 
 deny: ## licences, sources and advisories of the dependencies
 	cargo deny --locked check bans licenses sources

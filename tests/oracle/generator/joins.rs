@@ -1,0 +1,104 @@
+//! Joins of all kinds.
+
+use crate::{
+    scene::{Handle, Key, Scene, Shape, Value},
+    streams::stateless,
+};
+use serde_json::{Value as Json, json};
+
+fn joined(scene: &mut Scene, left: &Handle, right: &Handle) -> Json {
+    let mut fields = json!({"left": left.id, "right": right.id});
+    if scene.random.percent(40) {
+        let all = ["pair", "pair_key", "left", "right", "null", "sum"];
+        fields["joiner"] = scene.random.pick(&all).into();
+    }
+    if scene.throws && scene.random.percent(20) {
+        fields["joiner"] = "throw_if_left:a".into();
+    }
+    fields
+}
+
+/// Two streams.
+pub fn streams(scene: &mut Scene, left: &Handle) {
+    let Some(right) = scene.choose(|h| h.shape == Shape::Stream && h.key == left.key) else { return };
+    let mut fields = joined(scene, left, &right);
+    let random = &mut scene.random;
+    // Kafka Streams can't list join stores of windows of size 0.
+    let (before, after) = match random.between(0, 9) {
+        0 => (random.between(0, 10), 0),
+        1 => (0, random.between(1, 10)),
+        2 => (-random.between(1, 4), random.between(5, 12)),
+        3 => (random.between(5, 12), -random.between(1, 4)),
+        _ => (random.between(1, 20), random.between(0, 20)),
+    };
+    fields["before_ms"] = before.max(i64::from(after == 0)).into();
+    if after != before {
+        fields["after_ms"] = after.into();
+    }
+    if random.percent(60) {
+        fields["grace_ms"] = random.pick(&[0, 1, 5, 20, 200]).into();
+    }
+    if random.percent(8) {
+        fields["logging"] = false.into();
+    }
+    if random.percent(20) {
+        fields["store_name"] = scene.fresh("joins-").into();
+    }
+    let op = scene.random.pick(&["join", "left_join", "outer_join"]);
+    let id = scene.node(op, fields);
+    scene.add(Handle::new(&id, Shape::Stream, left.key, Value::Text));
+}
+
+/// A stream and a table, or a global one.
+pub fn with_table(scene: &mut Scene, left: &Handle) {
+    let fits = |h: &Handle| h.shape == Shape::Global || (h.shape == Shape::Table && h.key == left.key && !h.unread);
+    let Some(right) = scene.choose(fits) else { return stateless(scene, left) };
+    let mut fields = joined(scene, left, &right);
+    if right.shape == Shape::Global {
+        let all =
+            if left.key == Key::Text { &["k.str", "k.prefix:1", "field:,:0", "null_if:2"][..] } else { &["k.inner"] };
+        fields["key"] = scene.random.pick(all).into();
+    } else if scene.random.percent(if right.versioned { 60 } else { 2 }) {
+        fields["grace_ms"] = scene.random.pick(&[0, 5, 10]).into();
+    }
+    let op = scene.random.pick(&["join", "left_join"]);
+    let id = scene.node(op, fields);
+    scene.add(Handle::new(&id, Shape::Stream, left.key, Value::Text));
+}
+
+/// Two tables.
+pub fn tables(scene: &mut Scene, left: &Handle) {
+    if left.unread {
+        return;
+    }
+    let fits = |h: &Handle| h.shape == Shape::Table && h.key == left.key && !h.unread;
+    let Some(right) = scene.choose(fits) else { return };
+    let mut fields = joined(scene, left, &right);
+    if scene.random.percent(40) {
+        fields["store"] = scene.store(None, true).expect("a store");
+    }
+    let op = scene.random.pick(&["join", "left_join", "outer_join"]);
+    let id = scene.node(op, fields);
+    let (closes, far) = (left.closes, left.far || right.far);
+    scene.add(Handle { closes, far, ..Handle::new(&id, Shape::Table, left.key, Value::Text) });
+}
+
+/// Two tables, by a foreign key.
+pub fn by_foreign_key(scene: &mut Scene, left: &Handle) {
+    // Where tables that come through several internal topics meet, the order is that of the oracle's one task: no two
+    // foreign-key joins in a row.
+    if left.key != Key::Text || left.far {
+        return tables(scene, left);
+    }
+    let Some(right) = scene.choose(|h| h.shape == Shape::Table && h.key == Key::Text && !h.far) else { return };
+    let mut fields = joined(scene, left, &right);
+    let all =
+        [json!("str"), json!("prefix:1"), json!("field:,:0"), json!(["prefix:1", "null_if:b"]), json!("k.prefix:1")];
+    fields["fk"] = scene.random.pick(&all);
+    if scene.random.percent(50) {
+        fields["store"] = scene.store(None, true).expect("a store");
+    }
+    let op = scene.random.pick(&["fk_join", "fk_left_join"]);
+    let id = scene.node(op, fields);
+    scene.add(Handle { far: true, ..Handle::new(&id, Shape::Table, Key::Text, Value::Text) });
+}

@@ -1,0 +1,85 @@
+//! Where records come from.
+
+use crate::scene::{Handle, Key, Scene, Shape, Topic, Value};
+use serde_json::{Value as Json, json};
+
+/// One to three sources, mostly streams and tables.
+pub fn sources(scene: &mut Scene) {
+    if scene.solo {
+        return stream(scene);
+    }
+    let count = scene.random.weighted(&[(40, 1), (45, 2), (15, 3)]);
+    for at in 0..count {
+        match scene.random.weighted(&[(60, 's'), (32, 't'), (if at == 0 { 0 } else { 10 }, 'g')]) {
+            's' => stream(scene),
+            't' => table(scene),
+            _ => global(scene),
+        }
+    }
+    // Source topics don't serve as a table's changelog here (README's limits), so no tables from topics with it.
+    let tables = scene.nodes.iter().any(|node| node["op"] == "table");
+    if !tables && scene.random.percent(8) {
+        scene.config.insert("topology.optimization".into(), "all".into());
+    }
+}
+
+fn topic(scene: &mut Scene, fields: &mut Json) -> Value {
+    let longs = scene.random.percent(10);
+    let name = scene.fresh("in");
+    scene.topics.push(Topic { name: name.clone(), longs });
+    fields["topic"] = name.into();
+    if longs {
+        fields["value_type"] = "long".into();
+        return Value::Long;
+    }
+    if scene.random.percent(4) {
+        fields["extractor"] = scene.random.pick(&["skip", "partition_time", "value:,:1"]).into();
+    }
+    Value::Text
+}
+
+fn stream(scene: &mut Scene) {
+    let mut fields = json!({});
+    let value = topic(scene, &mut fields);
+    if value == Value::Text && scene.random.percent(8) {
+        let (other, first) = (scene.fresh("in"), fields["topic"].clone());
+        scene.topics.push(Topic { name: other.clone(), longs: false });
+        fields["topics"] = json!([first, other]);
+        fields.as_object_mut().expect("fields").remove("topic");
+    }
+    let id = scene.node("stream", fields);
+    scene.add(Handle { raw: true, ..Handle::new(&id, Shape::Stream, Key::Text, value) });
+}
+
+/// A store that keeps versions.
+pub fn versions(scene: &mut Scene) -> Json {
+    let name = scene.fresh("versions-");
+    scene.stores.push((name.clone(), true));
+    let history = scene.random.pick(&[5, 20, 100, 1000]);
+    json!({"name": name, "versioned": {"history_ms": history}})
+}
+
+fn table(scene: &mut Scene) {
+    let mut fields = json!({});
+    let value = topic(scene, &mut fields);
+    let versioned = scene.random.percent(20);
+    if versioned {
+        fields["store"] = versions(scene);
+    } else if let Some(store) = scene.store(None, false) {
+        fields["store"] = store;
+    }
+    let id = scene.node("table", fields);
+    scene.add(Handle { versioned, ..Handle::new(&id, Shape::Table, Key::Text, value) });
+}
+
+fn global(scene: &mut Scene) {
+    let mut fields = json!({});
+    let value = topic(scene, &mut fields);
+    if scene.random.percent(50) {
+        let name = scene.fresh("global-");
+        scene.stores.push((name.clone(), false));
+        fields["store"] = json!({"name": name});
+    }
+    let id = scene.node("global_table", fields);
+    scene.add(Handle::new(&id, Shape::Global, Key::Text, value));
+}

@@ -1,0 +1,100 @@
+//! Operators of tables.
+
+use crate::{
+    scene::{Handle, Key, Scene, Shape, Value},
+    streams::{expression, key, predicate},
+};
+use serde_json::json;
+
+/// A table that keeps what the one before it knows of windows.
+fn grown(scene: &mut Scene, op: &str, fields: serde_json::Value, from: &Handle, value: Value) {
+    let id = scene.node(op, fields);
+    let (closes, unread, far) = (from.closes, from.unread, from.far);
+    scene.add(Handle { closes, unread, far, ..Handle::new(&id, Shape::Table, from.key, value) });
+}
+
+pub fn values(scene: &mut Scene, from: &Handle) {
+    let op = scene.random.pick(&["filter", "filter_not", "map_values"]);
+    let mut fields = json!({"from": from.id});
+    let value = if op == "map_values" {
+        // Kafka Streams writes what comes out with its default serde, that of texts.
+        fields["value"] = expression(scene);
+        Value::Text
+    } else {
+        fields["pred"] = predicate(scene).into();
+        from.value
+    };
+    if scene.random.percent(40) {
+        fields["store"] = scene.store(None, true).expect("a store");
+    }
+    grown(scene, op, fields, from, value);
+}
+
+pub fn stream(scene: &mut Scene, from: &Handle) {
+    let mut fields = json!({"from": from.id});
+    let mut to = from.key;
+    if scene.random.percent(25) {
+        fields["key"] = key(scene, from.key);
+        to = Key::Text;
+    }
+    let id = scene.node("to_stream", fields);
+    scene.add(Handle::new(&id, Shape::Stream, to, from.value));
+}
+
+pub fn group(scene: &mut Scene, from: &Handle) {
+    let select = key(scene, from.key);
+    let mut fields = json!({"from": from.id, "key": select});
+    if scene.random.percent(50) || from.value != Value::Text {
+        fields["value"] = expression(scene);
+    }
+    let group = scene.node("group_by", fields);
+    let op = scene.random.pick(&["count", "reduce", "aggregate"]);
+    let mut fields = json!({"from": group});
+    let value = match op {
+        "count" => Value::Count,
+        "reduce" => {
+            let (adder, subtractor) =
+                scene.random.pick(&[("concat", "concat_minus"), ("sum", "minus"), ("last", "first")]);
+            (fields["adder"], fields["subtractor"]) = (adder.into(), subtractor.into());
+            Value::Text
+        }
+        _ => {
+            let pairs = [("list", "list_sub"), ("sum", "sub"), ("count", "uncount"), ("last", "keep")];
+            let (adder, subtractor) = scene.random.pick(&pairs);
+            (fields["adder"], fields["subtractor"]) = (adder.into(), subtractor.into());
+            if ["sum", "count"].contains(&adder) && scene.random.percent(50) {
+                fields["value_type"] = "long".into();
+                Value::Long
+            } else {
+                Value::Text
+            }
+        }
+    };
+    if let Some(store) = scene.store(None, false) {
+        fields["store"] = store;
+    }
+    let id = scene.node(op, fields);
+    scene.add(Handle { far: true, ..Handle::new(&id, Shape::Table, Key::Text, value) });
+}
+
+pub fn suppress(scene: &mut Scene, from: &Handle) {
+    let mut fields = json!({"from": from.id});
+    if from.closes && scene.random.percent(60) {
+        fields["until"] = "window_closes".into();
+    } else {
+        fields["until"] = "time_limit".into();
+        fields["limit_ms"] = scene.random.pick(&[0, 1, 5, 10, 30]).into();
+        if scene.random.percent(30) {
+            fields["when_full"] = scene.random.pick(&["emit", "emit", "shutdown"]).into();
+        }
+    }
+    match scene.random.between(0, 9) {
+        0 | 1 => fields["max_records"] = scene.random.pick(&[1, 2, 3, 20]).into(),
+        2 => fields["max_bytes"] = scene.random.pick(&[100, 200, 1_000]).into(),
+        _ => {}
+    }
+    if scene.random.percent(8) {
+        fields["logging"] = false.into();
+    }
+    grown(scene, "suppress", fields, from, from.value);
+}
