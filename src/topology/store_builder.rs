@@ -63,6 +63,22 @@ impl<K: 'static, V: 'static> StoreBuilder<K, V> {
         Self::of(StoreKind::Segmented(kind), name.into(), key, value)
     }
 
+    /// A versioned store with a changelog: each row as it was at a time, as far back as `history` of stream time, read with
+    /// [`ProcessingContext::versioned_store`](crate::operator::ProcessingContext::versioned_store) (P-33, P-34). The newest
+    /// version of a key never expires.
+    ///
+    /// ```
+    /// use millstream::{codec::serdes, topology::{StoreBuilder, StreamsBuilder}};
+    /// use std::time::Duration;
+    /// let builder = StreamsBuilder::new();
+    /// let hour = Duration::from_secs(3_600);
+    /// builder.add_state_store(StoreBuilder::versioned("prices", hour, serdes::string(), serdes::i64()));
+    /// # builder.build().unwrap();
+    /// ```
+    pub fn versioned(name: impl Into<String>, history: Duration, key: Serde<K>, value: Serde<V>) -> Self {
+        Self::of(StoreKind::Versioned { history_ms: millis(history) }, name.into(), key, value)
+    }
+
     fn of(kind: StoreKind, name: String, key: Serde<K>, value: Serde<V>) -> Self {
         let spec = StoreSpec {
             name: name.into(),
