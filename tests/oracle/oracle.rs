@@ -393,6 +393,15 @@ fn compare(guarantee: Guarantee, crashes: Option<Crashes>, but: &[&str]) {
     judge(right, &wrong);
 }
 
+/// A buffer's value without the offset of its record: behind a repartition topic it counts the markers of transactions,
+/// which the oracle's at-least-once run doesn't write.
+fn without_offset(record: &mut Json) {
+    let buffered = record["headers"].as_array().is_some_and(|headers| headers.contains(&json!(["v", "03"])));
+    if let Some(value) = record["value"].as_str().filter(|value| buffered && value.len() > 32) {
+        record["value"] = format!("{}{}", &value[..16], &value[32..]).into();
+    }
+}
+
 /// A panic in one scenario leaves the others their turn.
 fn uncaught<T>(run: impl FnOnce() -> T) -> Result<T, ()> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).map_err(drop)
@@ -416,6 +425,7 @@ fn differences(
         let (mut got, mut want) = (written.get(topic).cloned(), wanted.get(topic).cloned());
         if deduplicates(guarantee) && topic.ends_with("-changelog") {
             (got, want) = (got.map(last_of_each_key), want.map(last_of_each_key));
+            got.iter_mut().chain(&mut want).flatten().for_each(without_offset);
         }
         if comparable(got.as_ref(), want.as_ref()) != comparable(want.as_ref(), want.as_ref()) {
             let list = |records: Option<Vec<Json>>| {

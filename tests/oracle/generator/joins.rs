@@ -78,6 +78,7 @@ pub fn tables(scene: &mut Scene, left: &Handle) {
         fields["store"] = scene.store(None, true).expect("a store");
     }
     let op = scene.random.pick(&["join", "left_join", "outer_join"]);
+    scene.readable(&fields, left.key);
     let id = scene.node(op, fields);
     let (closes, far) = (left.closes, left.far || right.far);
     scene.add(Handle { closes, far, ..Handle::new(&id, Shape::Table, left.key, Value::Text) });
@@ -99,6 +100,7 @@ pub fn by_foreign_key(scene: &mut Scene, left: &Handle) {
         fields["store"] = scene.store(None, true).expect("a store");
     }
     let op = scene.random.pick(&["fk_join", "fk_left_join"]);
+    scene.readable(&fields, Key::Text);
     let id = scene.node(op, fields);
     scene.add(Handle { far: true, ..Handle::new(&id, Shape::Table, Key::Text, Value::Text) });
 }

@@ -133,6 +133,14 @@ impl Scene {
         id
     }
 
+    /// Lets steps read a named store. One of windows or of windowed keys has no texts to ask for.
+    pub fn readable(&mut self, fields: &Json, key: Key) {
+        if let Some(name) = fields["store"]["name"].as_str().filter(|_| key == Key::Text) {
+            let versioned = fields["store"].get("versioned").is_some();
+            self.stores.push((name.to_owned(), versioned));
+        }
+    }
+
     /// Lets nothing more stand on a node.
     pub fn close(&mut self, id: &str) {
         self.handles.retain(|h| h.id != id);
@@ -219,11 +227,7 @@ impl Scene {
             _ => {}
         }
         if self.random.percent(50) {
-            let name = self.fresh("store-");
-            store["name"] = name.clone().into();
-            if lifetime.is_none() {
-                self.stores.push((name, false));
-            }
+            store["name"] = self.fresh("store-").into();
         }
         Some(store)
     }

@@ -16,7 +16,7 @@ pub fn sources(scene: &mut Scene) {
             _ => global(scene),
         }
     }
-    // Source topics don't serve as a table's changelog here (README's limits), so no tables from topics with it.
+    // With it a source topic is its table's changelog, and the oracle lists no records of one.
     let tables = scene.nodes.iter().any(|node| node["op"] == "table");
     if !tables && scene.random.percent(8) {
         scene.config.insert("topology.optimization".into(), "all".into());
@@ -54,7 +54,6 @@ fn stream(scene: &mut Scene) {
 /// A store that keeps versions.
 pub fn versions(scene: &mut Scene) -> Json {
     let name = scene.fresh("versions-");
-    scene.stores.push((name.clone(), true));
     let history = scene.random.pick(&[5, 20, 100, 1000]);
     json!({"name": name, "versioned": {"history_ms": history}})
 }
@@ -68,6 +67,7 @@ fn table(scene: &mut Scene) {
     } else if let Some(store) = scene.store(None, false) {
         fields["store"] = store;
     }
+    scene.readable(&fields, Key::Text);
     let id = scene.node("table", fields);
     scene.add(Handle { versioned, ..Handle::new(&id, Shape::Table, Key::Text, value) });
 }

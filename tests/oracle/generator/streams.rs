@@ -162,6 +162,7 @@ pub fn to_table(scene: &mut Scene, from: &Handle) {
     } else if let Some(store) = scene.store(None, false) {
         fields["store"] = store;
     }
+    scene.readable(&fields, from.key);
     let id = scene.node("to_table", fields);
     scene.add(Handle { versioned, ..Handle::new(&id, Shape::Table, from.key, from.value) });
 }

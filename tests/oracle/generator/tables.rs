@@ -8,6 +8,9 @@ use serde_json::json;
 
 /// A table that keeps what the one before it knows of windows.
 fn grown(scene: &mut Scene, op: &str, fields: serde_json::Value, from: &Handle, value: Value) {
+    if op != "suppress" {
+        scene.readable(&fields, from.key);
+    }
     let id = scene.node(op, fields);
     let (closes, unread, far) = (from.closes, from.unread, from.far);
     scene.add(Handle { closes, unread, far, ..Handle::new(&id, Shape::Table, from.key, value) });
@@ -73,6 +76,7 @@ pub fn group(scene: &mut Scene, from: &Handle) {
     if let Some(store) = scene.store(None, false) {
         fields["store"] = store;
     }
+    scene.readable(&fields, Key::Text);
     let id = scene.node(op, fields);
     scene.add(Handle { far: true, ..Handle::new(&id, Shape::Table, Key::Text, value) });
 }
