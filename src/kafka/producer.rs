@@ -7,7 +7,7 @@ use super::{
     raw::{self, RawError, TopicHandle},
 };
 use crate::{
-    fault::{Fault, Result},
+    fault::{Fault, Remedy, Result},
     record::OutRecord,
     worker::{CommitOffset, GroupMetadata, Outcome, Stage, Timings},
 };
@@ -60,10 +60,8 @@ impl ProducerContext for Deliveries {
                 return;
             }
             let place = format!("{}-{}", message.topic(), message.partition());
-            let fault = match code {
-                Some(code) if is_denied(code) => not_allowed(code),
-                _ => Fault::rebuild(format!("a record was not written: {error}")),
-            };
+            let fault = code.and_then(refused);
+            let fault = fault.unwrap_or_else(|| Fault::rebuild(format!("a record was not written: {error}")));
             let fault = fault.at(place);
             self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(fault);
         }
@@ -181,10 +179,8 @@ impl Producer {
                     continue;
                 }
                 self.note(&error);
-                let fault = match error.code {
-                    code if is_denied(code) => not_allowed(code),
-                    _ => Fault::rebuild(format!("a record can't be sent: {error}")),
-                };
+                let fault = refused(error.code);
+                let fault = fault.unwrap_or_else(|| Fault::rebuild(format!("a record can't be sent: {error}")));
                 return Err(fault.at(format!("{}-{}", record.topic, record.partition)));
             }
         }
@@ -254,8 +250,13 @@ impl Producer {
             return Some(if ending { Outcome::Unknown } else { Outcome::Fenced });
         }
         if error.abortable {
+            // A delivery that failed knows its place.
+            self.poll(Duration::ZERO);
+            let told = self.failure().err().filter(|fault| fault.remedy == Remedy::Stop);
+            if let Some(fault) = told.or_else(|| refused(error.code)) {
+                return Some(Outcome::Aborted(fault));
+            }
             return Some(match error.code {
-                code if is_denied(code) => Outcome::Aborted(not_allowed(code)),
                 E::IllegalGeneration | E::UnknownMemberId | E::FencedInstanceId => Outcome::Lost,
                 _ => Outcome::Aborted(Fault::retry(format!("the transaction failed: {error}"))),
             });
@@ -329,6 +330,29 @@ fn micros(since: Instant) -> i64 {
     i64::try_from(since.elapsed().as_micros()).unwrap_or(i64::MAX)
 }
 
+/// What the broker refuses however often it is tried; `None` when another try may do.
+fn refused(code: RDKafkaErrorCode) -> Option<Fault> {
+    use RDKafkaErrorCode as E;
+    let (what, hint) = match code {
+        code if is_denied(code) => return Some(not_allowed(code)),
+        // The client splits no batch.
+        E::MessageSizeTooLarge | E::InvalidMessageSize => (
+            "the broker refuses records as larger than their topic's max.message.bytes",
+            "raise it above max.request.size, or set max.request.size and producer.batch.size below it",
+        ),
+        E::InvalidRecord => (
+            "the broker refuses a record as invalid",
+            "a compacted topic takes no record without a key; see also the topic's message.timestamp settings",
+        ),
+        E::InvalidTimestamp => (
+            "the broker refuses a record's timestamp",
+            "see the topic's settings message.timestamp.before.max.ms and message.timestamp.after.max.ms",
+        ),
+        _ => return None,
+    };
+    Some(Fault::stop(format!("{what}: {code}")).hint(hint))
+}
+
 /// A right that is missing: another try changes nothing.
 fn not_allowed(code: RDKafkaErrorCode) -> Fault {
     Fault::stop(format!("the broker does not let this application write: {code}")).hint(match code {
@@ -361,4 +385,20 @@ pub(super) fn offset_list(offsets: &[CommitOffset]) -> TopicPartitionList {
         e.set_metadata(&o.metadata);
     }
     list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_other_try_mends_stops_the_worker() {
+        use RDKafkaErrorCode as E;
+        for code in [E::MessageSizeTooLarge, E::InvalidRecord, E::InvalidTimestamp, E::TopicAuthorizationFailed] {
+            assert_eq!(refused(code).map(|fault| fault.remedy), Some(Remedy::Stop), "{code}");
+        }
+        for code in [E::NotLeaderForPartition, E::MessageTimedOut, E::UnknownMemberId, E::UnknownTopicOrPartition] {
+            assert!(refused(code).is_none(), "{code}");
+        }
+    }
 }

@@ -343,7 +343,9 @@ impl StreamThread {
         let took = self.lap();
         self.timings.commit(Stage::End, took);
         if let Err(fault) = flushed {
-            return Outcome::Aborted(fault.with_remedy(Remedy::Retry));
+            // What the broker refuses for good stops the worker; anything else is sent again.
+            let stops = fault.remedy == Remedy::Stop;
+            return Outcome::Aborted(if stops { fault } else { fault.with_remedy(Remedy::Retry) });
         }
         if offsets.is_empty() {
             return Outcome::Committed;

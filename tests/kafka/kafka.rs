@@ -6,6 +6,7 @@ mod counting;
 mod fence;
 mod leave;
 mod partitions;
+mod refused;
 mod rights;
 mod security;
 mod stuck;
