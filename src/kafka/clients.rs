@@ -95,7 +95,7 @@ impl Clients {
     }
 
     /// How a reader fetches. Small fetches are as fast as large ones, and take a tenth of the memory.
-    fn fetches(&self) -> [(&'static str, String); 6] {
+    fn fetches(&self, wait_ms: i64) -> [(&'static str, String); 6] {
         /// A message of ordinary size with what the client keeps of it.
         const MESSAGE_BYTES: usize = 512;
         let share = (self.config.size("fetch.queue.max.bytes") / self.partitions.max(1)).clamp(64 << 10, 2 << 20);
@@ -104,7 +104,7 @@ impl Clients {
             ("queued.max.messages.kbytes", (share >> 10).to_string()),
             ("queued.min.messages", (share / MESSAGE_BYTES).to_string()),
             ("fetch.queue.backoff.ms", "1".into()),
-            ("fetch.wait.max.ms", "100".into()),
+            ("fetch.wait.max.ms", wait_ms.to_string()),
             ("allow.auto.create.topics", "false".into()),
         ]
     }
@@ -128,7 +128,7 @@ impl Clients {
                 },
             ),
         ];
-        let mut client = self.base(Client::Consumer, &format!("{thread:03}"), &self.fetches(), &forced);
+        let mut client = self.base(Client::Consumer, &format!("{thread:03}"), &self.fetches(100), &forced);
         for name in ["session.timeout.ms", "heartbeat.interval.ms", "max.poll.interval.ms"] {
             client.set(name, self.config.int(name).to_string());
         }
@@ -148,7 +148,8 @@ impl Clients {
             ("isolation.level", "read_committed"),
             ("auto.offset.reset", "error"),
         ];
-        self.base(Client::Restore, role, &self.fetches(), &forced)
+        // The end of a changelog shows in an answer without records: who waits for it wants it soon.
+        self.base(Client::Restore, role, &self.fetches(10), &forced)
     }
 
     /// A reader outside the group, read_uncommitted: where logs start and end.

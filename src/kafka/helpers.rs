@@ -7,7 +7,7 @@ use crate::{
     worker::{Effect, Event, OpenStore, OpenedStore, Request},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -180,7 +180,15 @@ fn persist_all(jobs: &Receiver<Effect>, answers: &Answers) {
 }
 
 fn restore_all(jobs: &Receiver<Effect>, answers: &Answers, mut restorer: Restorer) {
-    for job in jobs {
+    let mut waiting = VecDeque::new();
+    while let Some(job) = waiting.pop_front().or_else(|| jobs.recv().ok()) {
+        waiting.extend(jobs.try_iter());
+        // Readers open before the first of them is waited for: the broker answers all of them at once.
+        for job in &waiting {
+            if let Effect::Restore { changelog, from, .. } = job {
+                restorer.prepare(changelog, *from);
+            }
+        }
         match job {
             Effect::LogRanges { request, partitions } => {
                 answers.give(Event::LogRanges { request, result: restorer.ranges(&partitions) });

@@ -146,6 +146,13 @@ impl Restorer {
         }
     }
 
+    /// Begins to read a changelog that is asked for later. What goes wrong is told then.
+    pub fn prepare(&mut self, changelog: &TopicPartition, from: Offset) {
+        if let Err(fault) = self.open(changelog, from) {
+            tracing::debug!(%changelog, %fault, "the reader of a changelog does not open");
+        }
+    }
+
     /// Makes the reader read a changelog from an offset on.
     fn open(&mut self, changelog: &TopicPartition, from: Offset) -> Result<()> {
         if self.readers.get(changelog).is_some_and(|r| r.position == from) {
