@@ -1,21 +1,21 @@
 //! How `memory.limit` is divided.
 //!
-//! What a byte of each share takes of the process was measured (window counts of 100-byte records): a row on its way
-//! through a commit is once in the overlay, once as a changelog record and once as an output record in the outbox, and
-//! again in the queue of the Kafka client until the broker has it.
+//! The shares are set by what window counts of 100-byte records take in fact, at limits from 160 MiB to 512 MiB. A row on
+//! its way through a commit is once in the overlay, once as a changelog record and once as an output record in the
+//! outbox, and again in the queue of the Kafka client until the broker has it: an overlay stands for seven times its bytes.
 
 use crate::fault::{Fault, Result};
 
-/// What a process takes without a record in it: program, threads, buffers of the Kafka clients and of the databases.
-const BASE: i64 = 48 << 20;
+/// What a process at work takes besides: program, threads, buffers of the Kafka clients and of the databases, and what the
+/// allocator holds ready.
+const BASE: i64 = 96 << 20;
 /// The least that works; below it the shares are smaller than single records may be.
-const MIN: i64 = 96 << 20;
+const MIN: i64 = 128 << 20;
 /// More rows than this in one transaction or one write to disk gain nothing, and a commit would take long.
 const OVERLAY_MAX: i64 = 16 << 20;
 const PERSIST_MAX: i64 = 16 << 20;
-/// Tenths of a byte of memory that a byte of an overlay and of a table takes.
-const OVERLAY_TENTHS: i64 = 120;
-const TABLE_TENTHS: i64 = 17;
+/// Bytes of memory that a byte of an overlay takes until its commit has ended.
+const OVERLAY_FACTOR: i64 = 7;
 
 /// The settings that a limit stands for, in bytes. Each may be set by itself.
 ///
@@ -24,17 +24,17 @@ const TABLE_TENTHS: i64 = 17;
 pub(super) fn shares(limit: i64) -> Result<[(&'static str, i64); 6]> {
     if limit < MIN {
         return Err(Fault::stop(format!("setting `memory.limit`: {limit} bytes are too few"))
-            .hint(format!("set {MIN} (96MiB) or more, or leave it out")));
+            .hint(format!("set {MIN} (128MiB) or more, or leave it out")));
     }
     let budget = limit - BASE;
-    let overlay = (budget / 56).min(OVERLAY_MAX);
-    let table = budget * 3 / 14 + (budget / 56 - overlay) * OVERLAY_TENTHS / TABLE_TENTHS;
+    let overlay = (budget / 28).min(OVERLAY_MAX);
+    let table = budget / 2 + (budget / 28 - overlay) * OVERLAY_FACTOR;
     Ok([
         ("state.memory.bytes", table),
-        ("state.persist.bytes", (table / 8).min(PERSIST_MAX)),
+        ("state.persist.bytes", (table / 7).min(PERSIST_MAX)),
         ("transaction.overlay.max.bytes", overlay),
         ("rocksdb.block.cache.bytes", budget / 28),
-        ("rocksdb.write.buffer.bytes", budget / 28),
+        ("rocksdb.write.buffer.bytes", budget / 8),
         ("fetch.queue.max.bytes", budget / 14),
     ])
 }
@@ -50,12 +50,12 @@ mod tests {
 
     #[test]
     fn shares_stay_within_the_limit() {
-        for limit in [96 << 20, 160 << 20, 512 << 20, 8 << 30] {
-            let sum = share(limit, "state.memory.bytes") * TABLE_TENTHS / 10
-                + share(limit, "transaction.overlay.max.bytes") * OVERLAY_TENTHS / 10
+        for limit in [128 << 20, 160 << 20, 512 << 20, 8 << 30] {
+            let sum = share(limit, "state.memory.bytes")
+                + share(limit, "transaction.overlay.max.bytes") * OVERLAY_FACTOR
                 + share(limit, "rocksdb.block.cache.bytes")
                 + share(limit, "rocksdb.write.buffer.bytes")
-                + share(limit, "fetch.queue.max.bytes") * 5 / 2;
+                + share(limit, "fetch.queue.max.bytes");
             assert!(sum + BASE <= limit, "{limit}: {sum}");
             assert!(sum + BASE >= limit - limit / 5, "{limit}: {sum} leaves too much");
         }
@@ -74,7 +74,7 @@ mod tests {
         let flags = [("memory.limit", "512MiB"), ("state.memory.bytes", "1MiB")].map(|(n, v)| (n.into(), v.into()));
         let config = Config::load(&flags, [], None).unwrap();
         assert_eq!(config.int("state.memory.bytes"), 1 << 20);
-        assert_eq!(config.int("rocksdb.block.cache.bytes"), (464 << 20) / 28);
+        assert_eq!(config.int("rocksdb.block.cache.bytes"), (416 << 20) / 28);
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub const SETTINGS: &[Setting] = &[
     s(
         "fetch.queue.max.bytes",
         Kind::Bytes,
-        "8388608",
+        "16777216",
         "Input fetched ahead by the Kafka clients, divided among all partitions, in bytes.",
     ),
     s("group.instance.id", Kind::Text, "", "Static membership: the member's lasting id; a thread adds its number."),
@@ -103,7 +103,7 @@ pub const SETTINGS: &[Setting] = &[
     s(
         "memory.limit",
         Kind::Bytes,
-        "167772160",
+        "335544320",
         "Memory of the whole process, in bytes; divided among the settings for tables, overlays, RocksDB and queues.",
     ),
     s("num.stream.threads", Kind::Int { min: 1, max: 1024 }, "1", "Stream threads of this process."),
@@ -148,23 +148,23 @@ pub const SETTINGS: &[Setting] = &[
     s(
         "rocksdb.block.cache.bytes",
         Kind::Bytes,
-        "4194304",
+        "8388608",
         "RocksDB's cache of blocks read from disk, shared by all tasks, in bytes.",
     ),
-    s("rocksdb.write.buffer.bytes", Kind::Bytes, "4194304", "RocksDB's memtables, shared by all tasks, in bytes."),
+    s("rocksdb.write.buffer.bytes", Kind::Bytes, "29360128", "RocksDB's memtables, shared by all tasks, in bytes."),
     s("session.timeout.ms", COUNT, "10000", "After so long without a heartbeat a member's partitions go to others."),
     s("shutdown.timeout.ms", COUNT, "30000", "Longest time of a clean stop; then the process ends anyway."),
     s("state.dir", Kind::Text, "millstream-state", "Directory of the state stores."),
     s(
         "state.memory.bytes",
         Kind::Bytes,
-        "25165824",
+        "117440512",
         "Rows of state stores in memory, shared by all threads, in bytes.",
     ),
     s(
         "state.persist.bytes",
         Kind::Bytes,
-        "3145728",
+        "16777216",
         "Unsaved rows of one store that are written to disk at once, in bytes.",
     ),
     s(
@@ -202,7 +202,7 @@ pub const SETTINGS: &[Setting] = &[
     s(
         "transaction.overlay.max.bytes",
         Kind::Bytes,
-        "2097152",
+        "8388608",
         "Uncommitted rows at which a commit is due, shared by all threads, in bytes.",
     ),
     s("transaction.timeout.ms", COUNT, "10000", "After so long the broker aborts a transaction whose owner is silent."),
