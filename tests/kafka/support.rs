@@ -174,6 +174,12 @@ impl Broker {
         ends.elements().iter().map(|e| e.offset().to_raw().expect("an offset")).collect()
     }
 
+    /// Waits until no transaction is open in a topic: an end of one is answered before its markers are written.
+    pub fn await_settled(&self, topic: &str, partitions: i32) {
+        let ends = |isolation| self.ends(topic, partitions, isolation);
+        until(&format!("no transaction is open in {topic}"), || ends("read_committed") == ends("read_uncommitted"));
+    }
+
     /// The offsets that a group has committed, -1 where there is none.
     pub fn committed(&self, group: &str, topic: &str, partitions: i32) -> Vec<i64> {
         let consumer: BaseConsumer = self.client().set("group.id", group).create().expect("a consumer");

@@ -232,8 +232,20 @@ impl Broker {
         self.records(topic).into_iter().map(|record| (record.key, record.value)).collect()
     }
 
-    /// Every record of a topic that a read_committed reader sees, up to the end that it has now.
+    /// Every committed record of a topic. An end of a transaction is answered before its markers are written: what is
+    /// still open now is waited for.
     pub fn records(&self, topic: &str) -> Vec<Record> {
+        self.records_below(topic, "read_uncommitted")
+    }
+
+    /// Every record of a topic that a read_committed reader sees now; what it sees grows while transactions end.
+    fn visible(&self, topic: &str) -> Vec<Record> {
+        self.records_below(topic, "read_committed")
+    }
+
+    /// Every committed record below the end that this isolation level sees now.
+    fn records_below(&self, topic: &str, ends_as: &str) -> Vec<Record> {
+        let ends_of: BaseConsumer = self.config().set("isolation.level", ends_as).create().expect("a consumer");
         let consumer: BaseConsumer = self
             .config()
             .set("group.id", "reader")
@@ -246,7 +258,7 @@ impl Broker {
         let mut partitions = TopicPartitionList::new();
         let mut ends = BTreeMap::new();
         for partition in metadata.topics()[0].partitions() {
-            let (low, end) = watermarks(&consumer, topic, partition.id());
+            let (low, end) = watermarks(&ends_of, topic, partition.id());
             if end > low {
                 partitions.add_partition_offset(topic, partition.id(), Offset::Offset(low)).expect("an offset");
                 ends.insert(partition.id(), end);
@@ -280,7 +292,7 @@ impl Broker {
             if done {
                 return records;
             }
-            assert!(Instant::now() < deadline, "reading {topic} does not end");
+            assert!(Instant::now() < deadline, "reading {topic} does not end, is a transaction open? ends: {ends:?}");
         }
     }
 
@@ -326,15 +338,24 @@ impl Broker {
 
     /// The newest value of each key; deletions remove it.
     pub fn fold(&self, topic: &str) -> BTreeMap<Vec<u8>, Vec<u8>> {
-        let mut rows = BTreeMap::new();
-        for (key, value) in self.read(topic) {
-            match value {
-                Some(value) => rows.insert(key, value),
-                None => rows.remove(&key),
-            };
-        }
-        rows
+        newest(self.records(topic))
     }
+
+    /// [`Broker::fold`] of what a read_committed reader sees now.
+    pub fn fold_visible(&self, topic: &str) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        newest(self.visible(topic))
+    }
+}
+
+fn newest(records: Vec<Record>) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut rows = BTreeMap::new();
+    for Record { key, value, .. } in records {
+        match value {
+            Some(value) => rows.insert(key, value),
+            None => rows.remove(&key),
+        };
+    }
+    rows
 }
 
 /// Start and end of a partition. A loaded broker may be without a leader for a moment.

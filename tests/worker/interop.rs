@@ -23,7 +23,7 @@ fn kafka_streams(scene: &Scene) -> Replica {
 }
 
 fn counted(scene: &Scene) -> i64 {
-    scene.broker.fold(&scene.output()).values().map(|v| number(v)).sum()
+    scene.broker.fold_visible(&scene.output()).values().map(|v| number(v)).sum()
 }
 
 /// Writes the first half at the pace of a live source, lets `end` stop the first program while it works, then writes

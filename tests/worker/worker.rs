@@ -152,7 +152,7 @@ impl Scene {
     fn wait_for_count(&self, records: i64, replicas: &mut [Replica]) {
         let deadline = Instant::now() + LIMIT;
         loop {
-            let counted: i64 = self.broker.fold(&self.output()).values().map(|v| number(v)).sum();
+            let counted: i64 = self.broker.fold_visible(&self.output()).values().map(|v| number(v)).sum();
             if counted >= records {
                 return;
             }
