@@ -80,6 +80,11 @@ fn honest(guarantee: Guarantee, count: u64) {
     let (purged, kept) = (share(|r| r.purged), share(|r| r.kept_forever));
     eprintln!("{guarantee:?}: {purged} seeds purged a repartition topic, {kept} raised a changelog's retention");
     assert!(purged > count / 10 && kept > count / 10, "topics were left alone");
+    if guarantee == Guarantee::ExactlyOnceV2 {
+        let answers = of(|r| r.answers as u64);
+        eprintln!("{guarantee:?}: in the median seed {answers} queries were answered");
+        assert!(answers >= 20, "nobody asked");
+    }
     if guarantee == Guarantee::AtLeastOnce {
         let zombies = reports.iter().filter(|(_, r)| r.stale_writes > 0).count() as u64;
         eprintln!("{guarantee:?}: in {zombies} seeds a member wrote after others had taken over");

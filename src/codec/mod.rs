@@ -6,6 +6,7 @@ mod default;
 mod murmur2;
 mod murmur3;
 mod numbers;
+mod show;
 mod structs;
 mod text;
 mod windowed;
@@ -13,6 +14,7 @@ mod windowed;
 pub use default::default_serde;
 pub use murmur2::{murmur2, partition_for};
 pub use murmur3::murmur3;
+pub use show::{Face, Show};
 
 /// Ready-made serdes, named after the Rust types they are for.
 pub mod serdes {
@@ -45,6 +47,22 @@ pub trait Codec<T>: Send + Sync + 'static {
     /// The part of an encoded key that chooses its partition: all of it, but the inner key of a windowed one (D-164).
     fn partition_key<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
         bytes
+    }
+
+    /// The value as JSON, for queries of a store; `None`, the default, shows its bytes.
+    ///
+    /// # Errors
+    /// When the bytes are no such value.
+    fn show(&self, _bytes: &[u8]) -> Option<Result<serde_json::Value>> {
+        None
+    }
+
+    /// Reads a value from text, for the keys of queries; `None`, the default, reads none.
+    ///
+    /// # Errors
+    /// When the text is no such value.
+    fn parse(&self, _text: &str) -> Option<Result<T>> {
+        None
     }
 }
 

@@ -1,6 +1,6 @@
 //! Fixed-width values in big-endian order, as Kafka's own serializers write them (D-169).
 
-use super::{Codec, Serde, malformed};
+use super::{Codec, Serde, malformed, show::parsed};
 use crate::fault::Result;
 
 /// The codec of numbers.
@@ -22,6 +22,19 @@ macro_rules! number {
                         bytes.len()
                     ))),
                 }
+            }
+
+            fn show(&self, bytes: &[u8]) -> Option<Result<serde_json::Value>> {
+                let number: Result<$type> = self.decode(bytes);
+                // JSON has no infinity and no NaN: they are text.
+                Some(number.map(|number| match serde_json::json!(number) {
+                    serde_json::Value::Null => number.to_string().into(),
+                    value => value,
+                }))
+            }
+
+            fn parse(&self, text: &str) -> Option<Result<$type>> {
+                parsed(text)
             }
         }
 
@@ -57,6 +70,15 @@ impl Codec<bool> for Number {
             [1] => Ok(true),
             _ => Err(malformed(format_args!("a bool is one byte, 0 or 1, not {bytes:?}"))),
         }
+    }
+
+    fn show(&self, bytes: &[u8]) -> Option<Result<serde_json::Value>> {
+        let flag: Result<bool> = self.decode(bytes);
+        Some(flag.map(Into::into))
+    }
+
+    fn parse(&self, text: &str) -> Option<Result<bool>> {
+        parsed(text)
     }
 }
 

@@ -14,6 +14,15 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
     fn decode(&self, bytes: &[u8]) -> Result<T> {
         serde_json::from_slice(bytes).map_err(|fault| malformed(format_args!("not the JSON expected: {fault}")))
     }
+
+    fn show(&self, bytes: &[u8]) -> Option<Result<serde_json::Value>> {
+        // What was written as JSON is shown as it is, whatever the type has become since.
+        Some(serde_json::from_slice(bytes).map_err(|fault| malformed(format_args!("not JSON: {fault}"))))
+    }
+
+    fn parse(&self, text: &str) -> Option<Result<T>> {
+        Some(from_text(text))
+    }
 }
 
 /// JSON without spaces, fields in the order of their declaration.
@@ -53,6 +62,15 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Bincode {
             rest => Err(malformed(format_args!("{rest} bytes are left over after the bincode value"))),
         }
     }
+
+    fn show(&self, bytes: &[u8]) -> Option<Result<serde_json::Value>> {
+        let value: Result<T> = self.decode(bytes);
+        Some(value.and_then(|value| serde_json::to_value(value).map_err(|fault| unfit("JSON", &fault))))
+    }
+
+    fn parse(&self, text: &str) -> Option<Result<T>> {
+        Some(from_text(text))
+    }
 }
 
 /// bincode 2's standard format: small and fast, but it names no fields: a changed type can't read what the former
@@ -67,6 +85,13 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Bincode {
 /// ```
 pub fn bincode<T: Serialize + DeserializeOwned + 'static>() -> Serde<T> {
     Serde::new(Bincode)
+}
+
+/// A value written as JSON; a text that is no JSON stands for itself.
+fn from_text<T: DeserializeOwned>(text: &str) -> Result<T> {
+    serde_json::from_str(text)
+        .or_else(|fault| serde_json::from_value(text.into()).map_err(|_| fault))
+        .map_err(|fault| malformed(format_args!("not the JSON expected: {fault}")))
 }
 
 /// A value that its own program can't write is an error of the program, not of a record.

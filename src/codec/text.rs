@@ -1,6 +1,6 @@
 //! Text, plain bytes and uuids, as Kafka's own serializers write them (D-169).
 
-use super::{Codec, Serde, malformed};
+use super::{Codec, Serde, malformed, show::parsed};
 use crate::fault::Result;
 use bytes::Bytes;
 use uuid::Uuid;
@@ -18,6 +18,15 @@ impl Codec<String> for Text {
             Ok(text) => Ok(text.to_owned()),
             Err(fault) => Err(malformed(format_args!("not UTF-8: {fault}"))),
         }
+    }
+
+    fn show(&self, bytes: &[u8]) -> Option<Result<serde_json::Value>> {
+        let text: Result<String> = self.decode(bytes);
+        Some(text.map(Into::into))
+    }
+
+    fn parse(&self, text: &str) -> Option<Result<String>> {
+        Some(Ok(text.to_owned()))
     }
 }
 
@@ -42,6 +51,15 @@ impl Codec<Uuid> for Text {
 
     fn decode(&self, bytes: &[u8]) -> Result<Uuid> {
         Uuid::try_parse_ascii(bytes).map_err(|fault| malformed(format_args!("not a uuid: {fault}")))
+    }
+
+    fn show(&self, bytes: &[u8]) -> Option<Result<serde_json::Value>> {
+        let id: Result<Uuid> = self.decode(bytes);
+        Some(id.map(|id| id.hyphenated().to_string().into()))
+    }
+
+    fn parse(&self, text: &str) -> Option<Result<Uuid>> {
+        parsed(text)
     }
 }
 

@@ -15,6 +15,19 @@ fn split_time(bytes: &[u8]) -> Result<(&[u8], Timestamp)> {
     }
 }
 
+/// Key and window as an object, where the key has a form.
+fn show<K: 'static>(
+    serde: &Serde<K>,
+    window: Result<(&[u8], Timestamp, Timestamp)>,
+) -> Option<Result<serde_json::Value>> {
+    let (key, start, end) = match window {
+        Ok(window) => window,
+        Err(fault) => return Some(Err(fault)),
+    };
+    let key = super::Show::show(serde, key)?;
+    Some(key.map(|key| serde_json::json!({ "key": key, "start": start, "end": end })))
+}
+
 struct Time<K> {
     key: Serde<K>,
     size_ms: i64,
@@ -34,6 +47,11 @@ impl<K: 'static> Codec<Windowed<K>> for Time<K> {
 
     fn partition_key<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
         self.key.partition_key(&bytes[..bytes.len().saturating_sub(TIME_BYTES)])
+    }
+
+    fn show(&self, bytes: &[u8]) -> Option<Result<serde_json::Value>> {
+        let window = split_time(bytes).map(|(key, start)| (key, start, start.saturating_add(self.size_ms)));
+        show(&self.key, window)
     }
 }
 
@@ -71,6 +89,14 @@ impl<K: 'static> Codec<Windowed<K>> for Session<K> {
 
     fn partition_key<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
         self.0.partition_key(&bytes[..bytes.len().saturating_sub(2 * TIME_BYTES)])
+    }
+
+    fn show(&self, bytes: &[u8]) -> Option<Result<serde_json::Value>> {
+        let session = split_time(bytes).and_then(|(rest, start)| {
+            let (key, end) = split_time(rest)?;
+            Ok((key, start, end))
+        });
+        show(&self.0, session)
     }
 }
 

@@ -23,4 +23,6 @@ pub enum Flaw {
     PositionBeforeCommit,
     /// Moves the overlay to the table before the outcome of its commit is known (breaks I1).
     StoreBeforeCommit,
+    /// Shows queries what the open transaction wrote.
+    QueriesSeeOverlay,
 }

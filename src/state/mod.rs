@@ -1,7 +1,9 @@
 //! State stores: rows of bytes in three tiers (overlay, table, backend), and typed views over them.
 
+mod ask;
 mod backend;
 mod commit;
+mod committed;
 mod flaw;
 mod global;
 mod join_rows;
@@ -33,7 +35,9 @@ mod tests;
 #[cfg(test)]
 mod version_model_tests;
 
+pub use ask::{Ask, Entry, Limits, Page};
 pub use backend::{Backend, Batch, Saved};
+pub use committed::Change;
 pub use flaw::Flaw;
 pub use global::GlobalStore;
 pub use keys::{split_window_row, window_row};

@@ -36,9 +36,9 @@ pub struct VersionRow {
 }
 
 /// One version as it lies in the store.
-struct Stored {
-    timestamp: Timestamp,
-    value: Option<Bytes>,
+pub(super) struct Stored {
+    pub(super) timestamp: Timestamp,
+    pub(super) value: Option<Bytes>,
 }
 
 impl Store {
@@ -50,12 +50,12 @@ impl Store {
     }
 
     /// Versions before this time can't be asked for.
-    fn horizon(&self, history_ms: i64) -> Timestamp {
+    pub(super) fn horizon(&self, history_ms: i64) -> Timestamp {
         self.stream_time.saturating_sub(history_ms)
     }
 
     /// Visits the versions of a key that begin from `from` to `to`, both included.
-    fn versions(
+    pub(super) fn versions(
         &mut self,
         key: &[u8],
         (from, to): (Timestamp, Timestamp),
@@ -237,7 +237,7 @@ mod tests {
     use super::*;
     use crate::state::tests::store;
 
-    fn versions() -> Store {
+    pub(super) fn versions() -> Store {
         store(StoreKind::Versioned { history_ms: 100 })
     }
 

@@ -43,6 +43,14 @@ struct Recount {
     newest: Timestamp,
 }
 
+impl Recount {
+    /// Windows that have not expired, by row.
+    fn live(&self) -> Rows {
+        let rows = self.windows.iter().filter(|((_, start), _)| *start > self.newest - RETENTION_MS);
+        rows.map(|((key, start), list)| (window_row(*start, key.as_bytes()), list.clone())).collect()
+    }
+}
+
 /// The numbers in a value.
 pub(super) fn numbers(value: &[u8]) -> Vec<i64> {
     value.chunks(8).map(|n| n.try_into().map_or(i64::MIN, i64::from_be_bytes)).collect()
@@ -64,11 +72,11 @@ impl Truth<'_> {
         self.log.read_all(&tp, Isolation::ReadCommitted).expect("a topic of the scene")
     }
 
-    /// Lists one partition again, and adds what it gives to the totals.
-    fn recount(&self, partition: i32, totals: &mut Rows) -> Recount {
+    /// Lists one partition again up to an offset, and adds what it gives to the totals.
+    fn recount(&self, partition: i32, end: Offset, totals: &mut Rows) -> Recount {
         let mut recount = Recount::default();
         let mut stream_time = Timestamp::MIN;
-        for record in self.read("in", partition) {
+        for record in self.read("in", partition).into_iter().take_while(|record| record.offset < end) {
             let key = text(record.key.as_ref());
             let number = numbers(&record.value.unwrap_or_default());
             totals.entry(total_key(&key).into()).or_default().extend(&number);
@@ -80,6 +88,16 @@ impl Truth<'_> {
             }
         }
         recount
+    }
+
+    /// All windows of a partition that its input up to an offset makes.
+    pub(super) fn windows(&self, partition: i32, end: Offset) -> BTreeMap<(String, Timestamp), Vec<i64>> {
+        self.recount(partition, end, &mut Rows::new()).windows
+    }
+
+    /// Those of them that have not expired, by row.
+    pub(super) fn live_windows(&self, partition: i32, end: Offset) -> Rows {
+        self.recount(partition, end, &mut Rows::new()).live()
     }
 
     /// Values of an output topic must end with the true ones, and each key's list must grow: a repeat shows.
@@ -186,7 +204,7 @@ fn compare(what: &str, truth: &Rows, found: &Rows) -> Result<(), String> {
 /// Compares everything that a run left behind with the recount.
 pub(super) fn check(truth: &Truth<'_>, disks: &[MemoryDisks]) -> Result<(), String> {
     let mut totals = BTreeMap::new();
-    let recounts: Vec<Recount> = (0..scene::PARTITIONS).map(|p| truth.recount(p, &mut totals)).collect();
+    let recounts: Vec<Recount> = (0..scene::PARTITIONS).map(|p| truth.recount(p, Offset::MAX, &mut totals)).collect();
     let mut windows = BTreeMap::new();
     for ((key, start), list) in recounts.iter().flat_map(|r| &r.windows) {
         windows.insert([key.as_bytes(), &start.to_be_bytes()].concat().into(), list.clone());
@@ -198,12 +216,7 @@ pub(super) fn check(truth: &Truth<'_>, disks: &[MemoryDisks]) -> Result<(), Stri
     }
     let of_store = |store: &str, partition: i32| -> Option<Rows> {
         Some(match store {
-            "windows" => {
-                let recount = &recounts[partition as usize];
-                let live = |start: Timestamp| start > recount.newest - RETENTION_MS;
-                let rows = recount.windows.iter().filter(|((_, start), _)| live(*start));
-                rows.map(|((key, start), list)| (window_row(*start, key.as_bytes()), list.clone())).collect()
-            }
+            "windows" => recounts[partition as usize].live(),
             "totals" => {
                 let here = |key: &Bytes| crate::codec::partition_for(key, scene::PARTITIONS) == partition;
                 totals.iter().filter(|(key, _)| here(key)).map(|(k, v)| (k.clone(), v.clone())).collect()

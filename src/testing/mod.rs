@@ -5,6 +5,7 @@ mod checker;
 mod driver;
 mod faults;
 mod input;
+mod queries;
 mod repeats;
 mod scene;
 mod schedule;

@@ -6,6 +6,7 @@ use super::{
     Chance, Fault, Options,
     checker::{self, Truth},
     input::Input,
+    queries,
     repeats::StaleWrite,
     scene::{self, Scene},
     schedule::Schedule,
@@ -15,7 +16,7 @@ use crate::{
     log::{Log, TopicConfig},
     record::{Timestamp, TopicPartition},
     state::MemoryBackend,
-    worker::Settings,
+    worker::{Guarantee, Settings},
 };
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -26,6 +27,8 @@ use std::{
 const MEMBERS: usize = 3;
 /// The process of each worker: two are threads of one, and share its disk.
 const PROCESS: [usize; MEMBERS] = [0, 0, 1];
+/// Turns between two queries.
+const QUERY_TURNS: usize = 7;
 /// Turns after the last fault in which everything must come to rest.
 const DRAIN_TURNS_MAX: usize = 1_000;
 
@@ -44,6 +47,8 @@ pub struct Report {
     pub purged: bool,
     /// True when a changelog was told to keep records however old they are.
     pub kept_forever: bool,
+    /// Tasks that answered a query in the middle of the run; only exactly once are they asked.
+    pub answers: usize,
     /// Records that members wrote after others had taken over: only at least once.
     pub stale_writes: usize,
     /// What is wrong, or `None`.
@@ -127,6 +132,7 @@ pub(super) struct World<'a> {
     pub markers_slow_until: Timestamp,
     pub faults: usize,
     commits: u64,
+    answers: usize,
     stale: Vec<StaleWrite>,
     input: Input,
     failure: Option<String>,
@@ -167,6 +173,7 @@ impl<'a> World<'a> {
             markers_slow_until: 0,
             faults: 0,
             commits: 0,
+            answers: 0,
             stale: Vec::new(),
             failure: None,
         }
@@ -197,6 +204,9 @@ impl<'a> World<'a> {
             self.broker();
             let at = self.chance.below(self.slots.len());
             self.turn(at);
+            if turn % QUERY_TURNS == 0 {
+                self.query(at);
+            }
         }
         self.drain();
         let rebalances = self.log.generation(scene::APPLICATION) as usize;
@@ -213,6 +223,7 @@ impl<'a> World<'a> {
             rebalances,
             purged: self.purged(),
             kept_forever: self.kept_forever(),
+            answers: self.answers,
             stale_writes: self.stale.len(),
             failure: self.failure,
         }
@@ -354,6 +365,19 @@ impl<'a> World<'a> {
                 Some(_) => slot.asleep_until = now + 500,
                 None => {}
             }
+        }
+    }
+
+    /// Asks a member for its rows, between any two of its steps.
+    fn query(&mut self, at: usize) {
+        let guarantee = self.options.guarantee;
+        let Some(member) = self.slots[at].member.as_mut().filter(|_| guarantee == Guarantee::ExactlyOnceV2) else {
+            return;
+        };
+        let truth = Truth { log: &self.log, scene: self.scene, guarantee, stale: &self.stale };
+        match queries::check(&truth, member) {
+            Ok(answers) => self.answers += answers,
+            Err(wrong) => self.fail(|| wrong),
         }
     }
 

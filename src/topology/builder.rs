@@ -194,7 +194,7 @@ impl StreamsBuilder {
 
     /// Adds a store for processors ([`KStream::process`]), which connect to it by name.
     pub fn add_state_store<K: 'static, V: 'static>(&self, store: StoreBuilder<K, V>) {
-        let (spec, types) = store.into_parts();
+        let (spec, types, face) = store.into_parts();
         let plan = &mut *self.plan.borrow_mut();
         plan.check_name(&spec.name);
         plan.give(&spec.name);
@@ -210,7 +210,7 @@ impl StreamsBuilder {
                     .hint("keep windows at least that long (P-31)"),
             );
         }
-        plan.stores.push((spec, types));
+        plan.stores.push((spec, types, face));
     }
 
     /// Decides about records whose bytes no source can read, before the setting

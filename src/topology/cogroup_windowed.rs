@@ -39,7 +39,8 @@ impl<K: Clone + 'static, VA: Clone + 'static> CogroupedKStream<K, VA> {
             }
         };
         let serdes = (table.windowed_key(windowing), table.value.known());
-        let (decl, link, view) = (table.store.decl(&table.link), table.link.clone(), table.view(windowing));
+        let (decl, link, view) =
+            (table.store.typed_decl(&table.link, &table.key, &table.value), table.link.clone(), table.view(windowing));
         let time = |at: usize| format!("millstream.time.{}.{at}", table.store.name);
         let made = self.table(decl, link, &|input, at| node(input, &table, time(at)), serdes, view);
         self.plan.borrow_mut().nodes[made.node].grace_ms = Some(windowing.closes_after_ms());

@@ -228,7 +228,7 @@ impl<K: Clone + 'static, V: 'static> KTable<K, V> {
         // The right side keeps subscriptions and answers them.
         let store = subscription_store(&names.store);
         let (store_name, types) = (store.name.clone(), (foreign.clone(), key.clone(), wrapped.clone()));
-        let decl = StoreDecl { spec: store, types: None, table: None };
+        let decl = StoreDecl { spec: store, types: None, face: None, table: None };
         let receive = plan.add_processor(&[registered], &names.receive, vec![decl], move |asm| {
             Ok(Built::node(Receive {
                 store: asm.store(&store_name)?,

@@ -7,6 +7,7 @@ use super::{
     serdes::Needed,
 };
 use crate::{
+    codec::Face,
     fault::{Fault, Result},
     operator::{OnError, extract::Extractor, global_join::GlobalJoin},
     record::{Offset, RawRecord, Timestamp},
@@ -105,7 +106,9 @@ impl StreamsBuilder {
             let (key, value, extractor, on_error) = &types;
             read_row(&place, raw, key, value, extractor, *on_error)
         });
-        let global = GlobalPlan { source, processor: name.clone(), topic: topic.into(), store: store.clone(), read };
+        let face = key.known().zip(value.known()).map(|(key, value)| Face::new(key, value));
+        let (topic, processor) = (topic.into(), name.clone());
+        let global = GlobalPlan { source, processor, topic, store: store.clone(), face, read };
         plan.add(&[], name, Logical::Global(global));
         GlobalKTable { plan: shared.clone(), store, key, value }
     }

@@ -150,7 +150,7 @@ where
     let getter = view.getter;
     ProcessorPlan {
         name,
-        stores: vec![StoreDecl { spec, types: None, table: None }],
+        stores: vec![StoreDecl { spec, types: None, face: None, table: None }],
         connected: view.stores,
         factory: Arc::new(move |asm: &mut Assembly<'_>| {
             let waiting = Waiting {

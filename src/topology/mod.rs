@@ -69,7 +69,7 @@ pub use crate::operator::{
     Punctuation, SessionWindows, SlidingWindows, TimeWindows, UnlimitedWindows, ValueTransformer,
 };
 
-use crate::fault::Result;
+use crate::{codec::Face, fault::Result};
 use pattern::Pattern;
 use physical::{Physical, Role};
 use plan::{Plan, SinkTopic};
@@ -188,6 +188,11 @@ impl Topology {
     /// When there are any; all are named.
     pub fn require_explicit_names(&self) -> Result<()> {
         self.physical.unnamed.refuse()
+    }
+
+    /// How the rows of a store look to queries from outside; `None` where its serdes are not known.
+    pub fn face(&self, store: &str) -> Option<&Face> {
+        self.physical.faces.get(store)
     }
 
     /// Kafka Streams' text of it.

@@ -12,6 +12,7 @@ use super::{
     },
 };
 use crate::{
+    codec::Face,
     fault::{Fault, Result},
     operator::ErrorHandlers,
     state::StoreSpec,
@@ -79,6 +80,8 @@ pub(crate) struct Physical {
     pub stores: BTreeMap<Arc<str>, StoreSpec>,
     /// Serdes of the stores that processors may connect to.
     pub types: BTreeMap<Arc<str>, StoreTypes>,
+    /// How the rows of stores look to queries from outside, where the serdes are known.
+    pub faces: BTreeMap<Arc<str>, Face>,
     /// Repartition topics in order of writing.
     pub repartitions: Vec<RepartitionTopic>,
     /// Sources whose topics must have equal partition counts (D-162).
@@ -112,8 +115,9 @@ impl Physical {
         relax_null_keys(&nodes);
         let mut physical = Self {
             nodes: Vec::new(),
-            stores: plan.stores.iter().map(|(s, _)| (s.name.clone(), s.clone())).collect(),
-            types: plan.stores.iter().map(|(s, t)| (s.name.clone(), t.clone())).collect(),
+            stores: plan.stores.iter().map(|(s, ..)| (s.name.clone(), s.clone())).collect(),
+            types: plan.stores.iter().map(|(s, t, _)| (s.name.clone(), t.clone())).collect(),
+            faces: plan.stores.iter().map(|(s, _, f)| (s.name.clone(), f.clone())).collect(),
             repartitions: Vec::new(),
             copartitioned: Vec::new(),
             reused: BTreeMap::new(),
@@ -232,6 +236,9 @@ impl Physical {
             if self.stores.insert(name.clone(), decl.spec.clone()).is_some() {
                 return Err(taken("store", name));
             }
+            if let Some(face) = &decl.face {
+                self.faces.insert(name.clone(), face.clone());
+            }
             if let Some(types) = &decl.types {
                 self.types.insert(name.clone(), types.clone());
             }
@@ -269,6 +276,9 @@ impl Physical {
         let factory: Factory = Arc::new(|_| Err(Fault::stop("a global table has no tasks")));
         self.push(source, Role::GlobalSource { topic: topic.clone() }, Vec::new(), &factory)?;
         self.push(processor, Role::GlobalTable { store: store.clone() }, vec![source.clone()], &factory)?;
+        if let Some(face) = &global.face {
+            self.faces.insert(store.clone(), face.clone());
+        }
         self.globals.push(global.clone());
         Ok(())
     }

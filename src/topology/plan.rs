@@ -2,6 +2,7 @@
 
 use super::{SourceRows, assemble::Factory, global::ReadGlobal, pattern::Pattern, table_link::TableLink};
 use crate::{
+    codec::Face,
     fault::{Fault, Result},
     operator::ErrorHandlers,
     state::StoreSpec,
@@ -56,6 +57,8 @@ pub(crate) struct StoreDecl {
     pub spec: StoreSpec,
     /// For processors that connect to it too.
     pub types: Option<StoreTypes>,
+    /// For queries from outside.
+    pub face: Option<Face>,
     pub table: Option<Arc<TableLink>>,
 }
 
@@ -113,6 +116,7 @@ pub(crate) struct GlobalPlan {
     pub processor: Arc<str>,
     pub topic: Arc<str>,
     pub store: Arc<str>,
+    pub face: Option<Face>,
     pub read: ReadGlobal,
 }
 
@@ -190,7 +194,7 @@ pub(crate) struct Plan {
     /// Sources in order of creation.
     pub roots: Vec<NodeIx>,
     /// Stores of the Processor API, in order of creation.
-    pub stores: Vec<(StoreSpec, StoreTypes)>,
+    pub stores: Vec<(StoreSpec, StoreTypes, Face)>,
     /// Source nodes whose topics must have equal partition counts.
     pub copartitioned: Vec<BTreeSet<Arc<str>>>,
     /// What was wrong in DSL calls; the first one fails the build.

@@ -1,7 +1,7 @@
 //! Stores for processors.
 
 use crate::{
-    codec::Serde,
+    codec::{Face, Serde},
     operator::processing::StoreTypes,
     state::{Moments, Segmented, StoreKind, StoreSpec},
 };
@@ -114,7 +114,8 @@ impl<K: 'static, V: 'static> StoreBuilder<K, V> {
         self
     }
 
-    pub(super) fn into_parts(self) -> (StoreSpec, Arc<dyn Any + Send + Sync>) {
-        (self.spec, Arc::new(self.types))
+    pub(super) fn into_parts(self) -> (StoreSpec, Arc<dyn Any + Send + Sync>, Face) {
+        let face = Face::new(self.types.key.clone(), self.types.value.clone());
+        (self.spec, Arc::new(self.types), face)
     }
 }

@@ -9,7 +9,7 @@ use super::{
     windowing::Windowing,
 };
 use crate::{
-    codec::Serde,
+    codec::{Face, Serde},
     fault::{Fault, Result},
     operator::{
         EmitStrategy,
@@ -115,7 +115,7 @@ impl StoredTable {
 
     /// The declaration for the node that owns the store.
     pub fn decl(&self, table: &Arc<TableLink>) -> StoreDecl {
-        StoreDecl { spec: self.spec.clone(), types: None, table: Some(table.clone()) }
+        StoreDecl { spec: self.spec.clone(), types: None, face: None, table: Some(table.clone()) }
     }
 
     /// The declaration for the node that owns the store, with the types for processors that connect to it too.
@@ -125,8 +125,10 @@ impl StoredTable {
         key: &Needed<K>,
         value: &Needed<V>,
     ) -> StoreDecl {
-        let types = key.known().zip(value.known()).map(|(key, value)| Arc::new(StoreTypes { key, value }) as _);
-        StoreDecl { types, ..self.decl(table) }
+        let serdes = key.known().zip(value.known());
+        let face = serdes.clone().map(|(key, value)| Face::new(key, value));
+        let types = serdes.map(|(key, value)| Arc::new(StoreTypes { key, value }) as _);
+        StoreDecl { types, face, ..self.decl(table) }
     }
 
     /// The running store with its children.

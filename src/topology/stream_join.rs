@@ -238,7 +238,7 @@ impl<K: 'static, V: 'static> KStream<K, V> {
         let self_join = self_join_plan::<K, V, VO, VR, F>(&names.merge, windows, &right.rows, &types, joiner.clone());
         let mut this_join = left.plan(&names.this_join, &types.key, &types.this, &types.other, joiner);
         let other_join = right.plan(&names.other_join, &types.key, &types.other, &types.this, reversed);
-        this_join.stores.extend(stores.unmatched.map(|spec| StoreDecl { spec, types: None, table: None }));
+        this_join.stores.extend(stores.unmatched.map(|spec| StoreDecl { spec, types: None, face: None, table: None }));
         let merge = ProcessorPlan {
             name: names.merge.clone(),
             stores: Vec::new(),
@@ -382,7 +382,7 @@ fn window<K: 'static, V: 'static>(
     let (kept, key, value) = (kept.clone(), key.clone(), value.clone());
     ProcessorPlan {
         name: name.clone(),
-        stores: vec![StoreDecl { spec: spec.clone(), types: None, table: None }],
+        stores: vec![StoreDecl { spec: spec.clone(), types: None, face: None, table: None }],
         connected: Vec::new(),
         factory: Arc::new(move |asm: &mut Assembly<'_>| {
             Ok(Built::node::<K, V, _>(JoinWindow {

@@ -100,7 +100,7 @@ impl<K: 'static, V: 'static> KTable<K, V> {
         let (limits, drops_tombstones, for_factory) = (suppressed.limits, time_of.is_some(), buffer.clone());
         let processor = ProcessorPlan {
             name: name.clone(),
-            stores: vec![StoreDecl { spec, types: None, table: None }],
+            stores: vec![StoreDecl { spec, types: None, face: None, table: None }],
             connected: Vec::new(),
             factory: Arc::new(move |asm: &mut Assembly<'_>| {
                 Ok(Built::node::<K, Change<V>, _>(Suppress::new(Suppressing {

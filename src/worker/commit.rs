@@ -220,6 +220,7 @@ impl Worker {
         self.backoff_until = 0;
         self.totals.commit_done(now - sent.at);
         for part in sent.parts {
+            self.note_changes(part.task);
             if let Some(held) = self.tasks.get_mut(&part.task) {
                 held.task.commit_done(part.offsets, sent.at);
                 held.task.visible(now);

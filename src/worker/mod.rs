@@ -7,7 +7,7 @@
 //! ```
 //!
 //! [`membership`](self) decides which tasks exist, [`tasks`](self) brings them up and down, [`commit`](self) runs the
-//! transaction, [`memory`](self) moves committed rows to disk.
+//! transaction, [`memory`](self) moves committed rows to disk, [`query`](self) shows them to others.
 
 mod commit;
 mod effect;
@@ -17,6 +17,7 @@ mod idle;
 mod membership;
 mod memory;
 mod planted;
+mod query;
 mod settings;
 mod snapshot;
 mod tasks;
@@ -29,6 +30,7 @@ pub use crate::task::{Counters, Latency, TopicCounters};
 pub use effect::{CommitOffset, Effect, From, OpenStore};
 pub use event::{Event, GroupMetadata, LogRange, Now, OpenedStore, Outcome, Stable};
 pub use planted::Planted;
+pub use query::{Changes, Desk, Refusal};
 pub use settings::{Guarantee, NEVER, Settings};
 pub use snapshot::{Snapshot, TaskSnapshot};
 pub use timings::{Stage, Timings};
@@ -84,6 +86,7 @@ pub struct Worker {
     /// Of [`Planted::EndBeforeStable`] alone.
     early_ends: BTreeMap<TaskId, Vec<LogRange>>,
     totals: totals::Totals,
+    watch: query::Watch,
 }
 
 impl Worker {
@@ -116,6 +119,7 @@ impl Worker {
             purged: BTreeMap::new(),
             early_ends: BTreeMap::new(),
             totals: totals::Totals::default(),
+            watch: query::Watch::default(),
         }
     }
 

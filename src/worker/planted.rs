@@ -42,13 +42,15 @@ pub enum Planted {
     RefusalIgnored,
     /// At least once, trusts a position on disk that was counted before the changelog was acknowledged.
     PositionBeforeFlush,
+    /// Shows queries what the open transaction wrote.
+    QueriesSeeOverlay,
     /// Restores a table from its source topic's end, past the committed offset.
     SourceBeyondCommitted,
 }
 
 impl Planted {
     /// Every planted bug that the simulator must see exactly once.
-    pub const EXACTLY_ONCE: [Self; 15] = [
+    pub const EXACTLY_ONCE: [Self; 16] = [
         Self::FetchedOffsets,
         Self::StoreBeforeCommit,
         Self::OverlayAfterAbort,
@@ -64,6 +66,7 @@ impl Planted {
         Self::MarkerWithoutRecords,
         Self::StampIgnored,
         Self::RetentionNotRaised,
+        Self::QueriesSeeOverlay,
     ];
 
     /// Every planted bug that it must see at least once: repeats are allowed, skipped input and lost state are not.

@@ -51,6 +51,8 @@ pub struct Settings {
     pub changelog_margin_ms: i64,
     /// `max.request.size`: the largest record a sink may make, in bytes.
     pub request_bytes_max: usize,
+    /// Committed changes of watched stores between two looks at them, in bytes; those above it are lost to the watchers.
+    pub watch_bytes_max: usize,
     /// What happens to failed and late records: the handlers and topics of `errors.*` and `*.exception.handler`.
     pub errors: ErrorSettings,
     /// `--accept-reset`: go on without committed offsets although a changelog holds data.
@@ -82,6 +84,7 @@ impl Default for Settings {
             delete_retention_ms: 86_400_000,
             changelog_margin_ms: 86_400_000,
             request_bytes_max: 1 << 20,
+            watch_bytes_max: 8 << 20,
             errors: ErrorSettings::default(),
             accept_reset: false,
             session: 1,

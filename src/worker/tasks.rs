@@ -363,6 +363,7 @@ fn flaw(planted: Planted) -> Flaw {
         Planted::ExpiryUncommitted => Flaw::ExpiryUncommitted,
         Planted::SavedReadStale => Flaw::SavedReadStale,
         Planted::MarkerWithoutRecords => Flaw::MarkerWithoutRecords,
+        Planted::QueriesSeeOverlay => Flaw::QueriesSeeOverlay,
         Planted::PositionBeforeFlush => Flaw::PositionBeforeCommit,
         _ => Flaw::None,
     }
