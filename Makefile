@@ -16,13 +16,16 @@ CORE_FLAGS := --locked --no-default-features
 STAMP := $(CARGO_TARGET_DIR)/release/.millstream-full
 FULL_ID = $$({ rustc -V; grep -A1 -E '^name = "(librocksdb|rdkafka)-sys"' Cargo.lock; } | sha256sum | cut -c1-16)
 
-.PHONY: demo test tools fmt lint-core test-core simulate deny chart full lint-full test-full bench demo-core demo-full oracle oracle-random help
+.PHONY: demo test tools fmt lint-core test-core simulate deny chart full lint-full test-full bench demo-core demo-full systems oracle oracle-random help
 
 demo: ## the live demo: two replicas, one killed, every window checked (RocksDB where `make full` ran before)
 	@if [ "$$(cat $(STAMP) 2>/dev/null)" = "$(FULL_ID)" ]; then $(MAKE) --no-print-directory demo-full; else $(MAKE) --no-print-directory demo-core; fi
 
 demo-core: ## the demo without the C++ libraries: state in memory, restored from the changelog
 	$(CORE) run --release $(CORE_FLAGS) -p topologies -- demo
+
+systems: ## every system of topologies/ on its sample, compared with what is expected, and a table of the results
+	@$(CORE) run --release --quiet $(CORE_FLAGS) -p topologies --example systems
 
 demo-full: full ## the demo on RocksDB
 	cargo run --release --locked -p topologies -- demo

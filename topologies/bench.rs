@@ -22,6 +22,7 @@ pub const WINDOW_COUNT: Entry = Entry {
     about: "benchmark: count per key in 1-minute windows",
     inputs: &[Topic::new("bench-in", Format::String, Format::Bytes)],
     outputs: &[Topic::new("bench-window-count", Format::Windowed { size_ms: MINUTE_MS }, Format::Long)],
+    settings: &[],
     build: window_count,
 };
 
@@ -31,6 +32,7 @@ pub const WINDOW_SUM: Entry = Entry {
     about: "benchmark: sum of a JSON field per key in 1-minute windows",
     inputs: &[Topic::new("bench-in", Format::String, Format::Json)],
     outputs: &[Topic::new("bench-window-sum", Format::Windowed { size_ms: MINUTE_MS }, Format::Double)],
+    settings: &[],
     build: window_sum,
 };
 
@@ -40,6 +42,7 @@ pub const REPARTITION_COUNT: Entry = Entry {
     about: "benchmark: count per new key in hopping windows, through a repartition topic",
     inputs: &[Topic::new("bench-in", Format::String, Format::Json)],
     outputs: &[Topic::new("bench-repartition-count", Format::Windowed { size_ms: FIVE_MINUTES_MS }, Format::Long)],
+    settings: &[],
     build: repartition_count,
 };
 
@@ -49,6 +52,7 @@ pub const PASSTHROUGH: Entry = Entry {
     about: "benchmark: every record as it is",
     inputs: &[Topic::new("bench-in", Format::Bytes, Format::Bytes)],
     outputs: &[Topic::new("bench-passthrough", Format::Bytes, Format::Bytes)],
+    settings: &[],
     build: passthrough,
 };
 

@@ -19,6 +19,7 @@ pub const ENTRY: Entry = Entry {
     about: "chat messages per channel in 10-minute windows",
     inputs: &[Topic::new("chat", Format::String, Format::Json)],
     outputs: &[Topic::new("channel-stats", Format::Windowed { size_ms: WINDOW_MS }, Format::Long)],
+    settings: &[],
     build,
 };
 

@@ -22,6 +22,7 @@ pub const ENTRY: Entry = Entry {
     about: "hourly departures and mean delay per airport",
     inputs: &[Topic::new("flights", Format::String, Format::Json)],
     outputs: &[Topic::new("departures", Format::Windowed { size_ms: HOUR_MS }, Format::Json)],
+    settings: &[],
     build,
 };
 

@@ -42,6 +42,7 @@ pub const ENTRY: Entry = Entry {
         Topic::new("receipts", Format::String, Format::Json),
         Topic::new("ledger", Format::String, Format::Json),
     ],
+    settings: &[],
     build,
 };
 

@@ -5,6 +5,7 @@ mod channel_stats;
 mod flights;
 mod invoices;
 mod revenue;
+pub mod systems;
 #[cfg(test)]
 mod testing;
 mod word_count;
@@ -36,7 +37,13 @@ mod tests {
             let topology = (entry.build)(&Params::defaults(entry)).unwrap();
             let read = [topology.external_sources(), topology.global_topics()].concat();
             let mut sources: Vec<_> = read.iter().map(ToString::to_string).collect();
+            // Topics that only a record or a setting names can't be told from here.
+            let chosen = |topic: &&millstream::cli::Topic| {
+                !topology.external_sinks().iter().any(|sink| **sink == *topic.name)
+                    && entry.settings.iter().any(|(_, value)| *value == topic.name)
+            };
             let mut sinks: Vec<_> = topology.external_sinks().iter().map(ToString::to_string).collect();
+            sinks.extend(entry.outputs.iter().filter(chosen).map(|topic| topic.name.to_owned()));
             sources.sort();
             sinks.sort();
             let names = |topics: &[millstream::cli::Topic]| {

@@ -20,6 +20,7 @@ pub const ENTRY: Entry = Entry {
     about: "orders joined with products: hourly revenue per category, in cents",
     inputs: &[Topic::new("orders", Format::String, Format::Json), Topic::new("products", Format::String, Format::Json)],
     outputs: &[Topic::new("revenue", Format::Windowed { size_ms: HOUR_MS }, Format::Long)],
+    settings: &[],
     build,
 };
 

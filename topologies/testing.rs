@@ -55,6 +55,7 @@ pub fn run_on(entry: &'static Entry, inputs: Vec<Box<dyn BufRead>>) -> Vec<Value
             lines: Box::new(memory.clone()),
         }],
         now: 1_700_000_000_000,
+        linger_ms: 0,
     };
     run_files(run, &AtomicBool::new(false)).unwrap();
     let bytes = memory.0.lock().unwrap();

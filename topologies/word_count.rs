@@ -11,6 +11,7 @@ pub const ENTRY: Entry = Entry {
     about: "how often each word occurs",
     inputs: &[Topic::new("lines", Format::String, Format::String)],
     outputs: &[Topic::new("counts", Format::String, Format::Long)],
+    settings: &[],
     build,
 };
 

@@ -55,12 +55,15 @@ pub struct Run {
     /// Runs on a log in this process instead of Kafka, on the files given, until all input is committed.
     #[arg(long)]
     pub embedded: bool,
-    /// A file of lines for an input topic (`-`: standard input): plain values, or {"key":…,"value":…,"timestamp":…}.
+    /// A file of lines for an input topic (`-`: standard input): plain values, or {"key":…,"value":…,"timestamp":…,"headers":{…}}.
     #[arg(long, value_name = "TOPIC=FILE", requires = "embedded")]
     pub input: Vec<String>,
     /// A file for the records of an output topic (`-`: standard output), as JSON lines.
     #[arg(long, value_name = "TOPIC=FILE", requires = "embedded")]
     pub output: Vec<String>,
+    /// Lets the clock of the run go on for so long after the last record, in milliseconds: for schedules by wall clock.
+    #[arg(long, value_name = "MS", default_value_t = 0, requires = "embedded")]
+    pub linger_ms: u64,
     /// Ends when all input that was there at the start is processed and committed.
     #[arg(long)]
     pub until_end: bool,

@@ -34,10 +34,28 @@ pub struct Entry {
     pub about: &'static str,
     /// Topics it reads.
     pub inputs: &'static [Topic],
-    /// Topics it writes.
+    /// Topics it writes, those for failed and late records that its settings name included.
     pub outputs: &'static [Topic],
+    /// Settings that it comes with, name and value: defaults that any flag, variable or file overrules.
+    pub settings: &'static [(&'static str, &'static str)],
     /// Makes it.
     pub build: fn(&Params) -> Result<Topology>,
+}
+
+impl Entry {
+    /// Takes over the settings that nobody has set.
+    ///
+    /// # Errors
+    /// When one is no setting, or its value is none.
+    pub fn settle(&self, config: &mut Config) -> Result<()> {
+        let pairs: Vec<_> = self.settings.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        Config::load(&pairs, [], None).map_err(|fault| fault.at(format!("settings of topology {}", self.name)))?;
+        for (name, value) in self.settings {
+            config.default_to(name, value);
+        }
+        config.default_to("application.id", self.name);
+        Ok(())
+    }
 }
 
 /// What a topology is made with: the names of its topics.
@@ -149,6 +167,7 @@ mod tests {
         about: "counts words",
         inputs: &[Topic::new("lines", Format::String, Format::String)],
         outputs: &[Topic::new("counts", Format::String, Format::Long)],
+        settings: &[],
         build: |_| Err(Fault::stop("not needed")),
     };
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// Runs a topology until it is stopped, fails, or has worked off its input.
 pub fn run(catalogue: &Catalogue, mut config: Config, command: args::Run) -> Result<Ending, Failure> {
     let entry = catalogue.entry(&command.topology).map_err(usage)?;
-    config.default_to("application.id", entry.name);
+    entry.settle(&mut config).map_err(failed)?;
     if command.embedded {
         // What ends a run on files is its last line; a worker alone in its group has nothing else to tell.
         config.default_to("log.level", "info,millstream::worker=off");

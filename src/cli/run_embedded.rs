@@ -60,6 +60,7 @@ pub fn prepare(
         inputs,
         outputs,
         now: wall_clock(),
+        linger_ms: i64::try_from(command.linger_ms).unwrap_or(i64::MAX),
     })
 }
 

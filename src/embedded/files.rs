@@ -7,7 +7,7 @@ use super::{ClientConfig, Format, Member, MemoryDisks, Progress};
 use crate::{
     fault::{Fault, Result},
     log::{Isolation, Log, TopicConfig},
-    record::{Headers, OutRecord, Target, Timestamp, TopicPartition},
+    record::{Headers, OutRecord, RawRecord, Target, Timestamp, TopicPartition},
     state::MemoryBackend,
     topology::Topology,
     worker::Settings,
@@ -69,6 +69,8 @@ pub struct FileRun {
     pub outputs: Vec<Output>,
     /// Wall clock at the start; also the event time of lines that have none.
     pub now: Timestamp,
+    /// How long the clock goes on once all input is committed, in milliseconds: for schedules by wall clock.
+    pub linger_ms: i64,
 }
 
 /// What a run on files came to.
@@ -87,7 +89,7 @@ pub struct Summary {
 /// # Errors
 /// When a line is no record, a file fails, a topic isn't the topology's, or the worker ends with a fault.
 pub fn run_files(run: FileRun, stop: &AtomicBool) -> Result<Summary> {
-    let FileRun { topology, application_id, settings, inputs, mut outputs, now } = run;
+    let FileRun { topology, application_id, settings, inputs, mut outputs, now, linger_ms } = run;
     let mut log = Log::new("embedded");
     let mut counts = BTreeMap::new();
     let errors = settings.errors.topics().cloned().collect::<Vec<_>>();
@@ -117,7 +119,7 @@ pub fn run_files(run: FileRun, stop: &AtomicBool) -> Result<Summary> {
     }
     let client = ClientConfig::new(application_id.as_str(), "files", resolved.subscription());
     let mut member = Member::new(topology, resolved, settings, client, 0);
-    let stopped = process(&mut member, &mut log, now, stop)?;
+    let stopped = process(&mut member, &mut log, now, linger_ms, stop)?;
     let mut written = 0;
     for output in &mut outputs {
         written += print(&log, output)?;
@@ -132,10 +134,12 @@ fn not_read(topology: &Topology, topic: &str) -> Fault {
 }
 
 /// Ticks the member until everything is committed and it has left. True when it was stopped early.
-fn process(member: &mut Member, log: &mut Log, mut now: Timestamp, stop: &AtomicBool) -> Result<bool> {
+fn process(member: &mut Member, log: &mut Log, mut now: Timestamp, linger_ms: i64, stop: &AtomicBool) -> Result<bool> {
     let mut disks = MemoryDisks::new(|| Arc::new(MemoryBackend::new()));
     let (mut stopping, mut early) = (false, false);
     let (mut jumps, mut quiet) = (0, 0);
+    // Counts from the first moment at which all input is committed.
+    let mut end = None;
     loop {
         log.tick(now);
         match member.tick(log, &mut disks, now, STEP_RECORDS_MAX) {
@@ -152,6 +156,10 @@ fn process(member: &mut Member, log: &mut Log, mut now: Timestamp, stop: &Atomic
             return Err(Fault::stop("the worker makes no progress").hint("run with `--set log.level=debug`"));
         }
         early |= !stopping && stop.load(Ordering::SeqCst);
+        if quiet > 1 && *end.get_or_insert(now.saturating_add(linger_ms)) > now {
+            jumps = 0;
+            quiet = 0;
+        }
         if !stopping && (early || quiet > 1) {
             stopping = true;
             member.stop(now);
@@ -176,7 +184,7 @@ fn fill(log: &mut Log, input: Input, now: Timestamp) -> Result<u64> {
             key: key.encode(&parsed.key).map_err(|f| f.at(place()))?,
             value: value.encode(&parsed.value).map_err(|f| f.at(place()))?,
             timestamp: parsed.timestamp.unwrap_or(now),
-            headers: Headers::new(),
+            headers: parsed.headers,
             target: Target::Sink,
         };
         log.append(record).map_err(|e| Fault::stop(format!("{e:?}")).at(place()))?;
@@ -189,15 +197,16 @@ struct Line {
     key: Value,
     value: Value,
     timestamp: Option<Timestamp>,
+    headers: Headers,
 }
 
 impl Line {
-    /// `{"key":…,"value":…,"timestamp":…}`, where only `value` must be there, or a plain value.
+    /// `{"key":…,"value":…,"timestamp":…,"headers":{…}}`, where only `value` must be there, or a plain value.
     fn parse(line: &str, format: Format) -> Result<Self> {
         let json: Option<Value> = serde_json::from_str(line).ok();
         if let Some(Value::Object(fields)) = &json
             && fields.contains_key("value")
-            && fields.keys().all(|k| matches!(k.as_str(), "key" | "value" | "timestamp"))
+            && fields.keys().all(|k| matches!(k.as_str(), "key" | "value" | "timestamp" | "headers"))
         {
             let field = |name: &str| fields.get(name).cloned().unwrap_or(Value::Null);
             let timestamp = match field("timestamp") {
@@ -206,7 +215,8 @@ impl Line {
                     Fault::stop(format!("timestamp {number} is no number of milliseconds since 1970"))
                 })?),
             };
-            return Ok(Self { key: field("key"), value: field("value"), timestamp });
+            let headers = headers(&field("headers"))?;
+            return Ok(Self { key: field("key"), value: field("value"), timestamp, headers });
         }
         let value = match (format, json) {
             (Format::String | Format::Bytes, Some(Value::String(text))) => Value::String(text),
@@ -214,8 +224,36 @@ impl Line {
             (_, Some(json)) => json,
             (_, None) => return Err(Fault::stop("the line is not JSON").hint("write one JSON value a line")),
         };
-        Ok(Self { key: Value::Null, value, timestamp: None })
+        Ok(Self { key: Value::Null, value, timestamp: None, headers: Headers::new() })
     }
+}
+
+/// Headers from an object of texts.
+fn headers(json: &Value) -> Result<Headers> {
+    let text = |(name, value): (&String, &Value)| match value {
+        Value::Null => Ok((name.clone(), None)),
+        Value::String(text) => Ok((name.clone(), Some(text.clone().into()))),
+        other => Err(Fault::stop(format!("header `{name}` is {other}")).hint("headers are texts")),
+    };
+    match json {
+        Value::Null => Ok(Headers::new()),
+        Value::Object(fields) => fields.iter().map(text).collect(),
+        other => Err(Fault::stop(format!("headers are {other}")).hint("write {\"name\":\"text\"}")),
+    }
+}
+
+/// A record as a line; headers only where there are some.
+fn printed(record: &RawRecord, key: Format, value: Format) -> Value {
+    let mut line = json!({
+        "key": key.decode(record.key.as_ref()),
+        "value": value.decode(record.value.as_ref()),
+        "timestamp": record.timestamp,
+    });
+    if !record.headers.is_empty() {
+        let headers = record.headers.iter().map(|(name, value)| (name.to_owned(), Format::String.decode(value)));
+        line["headers"] = Value::Object(headers.collect());
+    }
+    line
 }
 
 fn print(log: &Log, output: &mut Output) -> Result<u64> {
@@ -225,11 +263,7 @@ fn print(log: &Log, output: &mut Output) -> Result<u64> {
         .read_all(&partition, Isolation::ReadCommitted)
         .map_err(|e| Fault::stop(format!("can't read topic `{}`: {e:?}", output.topic)))?;
     for record in &records {
-        let line = json!({
-            "key": output.key.decode(record.key.as_ref()),
-            "value": output.value.decode(record.value.as_ref()),
-            "timestamp": record.timestamp,
-        });
+        let line = printed(record, output.key, output.value);
         writeln!(output.lines, "{line}").map_err(failed)?;
     }
     output.lines.flush().map_err(failed)?;
@@ -260,10 +294,14 @@ mod tests {
     fn run(lines: &'static str) -> (Result<Summary>, String) {
         let builder = StreamsBuilder::new();
         builder.stream::<String, String>("in").group_by(|_, v| v.cloned()).count().to_stream().to("out");
+        run_of(builder.build().unwrap(), lines, 0)
+    }
+
+    fn run_of(topology: Topology, lines: &'static str, linger_ms: i64) -> (Result<Summary>, String) {
         let sink = Sink::default();
         let result = run_files(
             FileRun {
-                topology: Arc::new(builder.build().unwrap()),
+                topology: Arc::new(topology),
                 application_id: "test".into(),
                 settings: Settings::default(),
                 inputs: vec![Input {
@@ -280,6 +318,7 @@ mod tests {
                     lines: Box::new(sink.clone()),
                 }],
                 now: 1_000_000,
+                linger_ms,
             },
             &AtomicBool::new(false),
         );
@@ -295,6 +334,55 @@ mod tests {
         lines.sort_by_key(|l| l["key"].to_string());
         assert_eq!(lines[0], json!({"key": "a", "value": 2, "timestamp": 1_000_000}));
         assert_eq!(lines[1], json!({"key": "b", "value": 1, "timestamp": 1_000_000}));
+    }
+
+    #[test]
+    fn headers_are_read_and_printed() {
+        let line = "{\"value\":\"a\",\"timestamp\":5,\"headers\":{\"type\":\"x\",\"none\":null}}";
+        let Line { value, timestamp, headers, .. } = Line::parse(line, Format::String).unwrap();
+        let value = Format::String.encode(&value).unwrap();
+        let record = RawRecord { offset: 0, timestamp: timestamp.unwrap(), key: None, value, headers };
+        let printed = printed(&record, Format::String, Format::String);
+        assert_eq!(printed["headers"], json!({"type": "x", "none": null}));
+        assert!(Line::parse("{\"value\":1,\"headers\":{\"n\":1}}", Format::Json).is_err());
+    }
+
+    /// Forwards the number of its schedule's calls.
+    struct Clock;
+
+    impl crate::operator::Processor<String, String, String, i64> for Clock {
+        fn init(&mut self, cx: &mut crate::operator::ProcessorContext<'_, String, i64>) -> Result<()> {
+            cx.schedule(std::time::Duration::from_secs(1), crate::operator::Punctuation::WallClock).map(drop)
+        }
+
+        fn process(
+            &mut self,
+            _: &mut crate::operator::ProcessorContext<'_, String, i64>,
+            _: crate::record::Record<'_, String, String>,
+        ) -> Result<()> {
+            Ok(())
+        }
+
+        fn punctuate(
+            &mut self,
+            cx: &mut crate::operator::ProcessorContext<'_, String, i64>,
+            _: crate::operator::ScheduleId,
+            timestamp: Timestamp,
+        ) -> Result<()> {
+            cx.forward(crate::record::Record::new(None, Some(&1), timestamp))
+        }
+    }
+
+    #[test]
+    fn the_clock_goes_on_after_the_input() {
+        for (linger_ms, least) in [(0, 0), (10_000, 9)] {
+            let builder = StreamsBuilder::new();
+            builder.stream::<String, String>("in").process(|| Clock, &[]).to("out");
+            let (summary, _) = run_of(builder.build().unwrap(), "a\n", linger_ms);
+            let written = summary.unwrap().written;
+            // Joining the group takes some seconds of the model's time too.
+            assert!((least..least + 8).contains(&written), "{written} in {linger_ms} ms");
+        }
     }
 
     #[test]

@@ -170,8 +170,21 @@ impl TestDriver {
         self.join()
     }
 
+    /// Lets the wall clock advance until all that was piped in is committed, however many internal topics lie on the way.
+    /// With the default options nothing waits.
+    ///
+    /// # Errors
+    /// As [`TestDriver::pipe`].
+    pub fn flush(&mut self) -> Result<()> {
+        self.rest()
+    }
+
     /// Ticks until the member is in its group; only the group's timers may need time to pass.
     fn join(&mut self) -> Result<()> {
+        self.rest()
+    }
+
+    fn rest(&mut self) -> Result<()> {
         let (end, mut step) = (self.now + JOIN_MS_MAX, 1);
         loop {
             self.settle()?;
@@ -179,7 +192,7 @@ impl TestDriver {
                 return Ok(());
             }
             if self.now >= end {
-                return Err(Fault::stop("the worker of the test driver does not come up"));
+                return Err(Fault::stop("the worker of the test driver does not come to rest"));
             }
             // A dead process may have left a transaction that ends by its timeout: not millisecond by millisecond.
             self.now += step;

@@ -20,6 +20,7 @@ const BILLS: Entry = Entry {
         Topic::new("prices", Format::String, Format::String),
     ],
     outputs: &[Topic::new("bills", Format::String, Format::Long)],
+    settings: &[],
     build: bills,
 };
 
