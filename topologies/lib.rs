@@ -2,8 +2,16 @@
 
 mod bench;
 mod channel_stats;
+mod completed_orders;
+mod deduplicator;
+mod enrichment;
+mod event_router;
+mod event_time_orders;
 mod flights;
+mod fraud_detector;
 mod invoices;
+mod order_aggregator;
+mod order_splitter;
 mod revenue;
 pub mod systems;
 #[cfg(test)]
@@ -20,6 +28,14 @@ pub fn catalogue() -> Catalogue {
         revenue::ENTRY,
         flights::ENTRY,
         invoices::ENTRY,
+        completed_orders::ENTRY,
+        event_time_orders::ENTRY,
+        fraud_detector::ENTRY,
+        enrichment::ENTRY,
+        order_splitter::ENTRY,
+        order_aggregator::ENTRY,
+        event_router::ENTRY,
+        deduplicator::ENTRY,
         bench::WINDOW_COUNT,
         bench::WINDOW_SUM,
         bench::REPARTITION_COUNT,
@@ -40,7 +56,8 @@ mod tests {
             // Topics that only a record or a setting names can't be told from here.
             let chosen = |topic: &&millstream::cli::Topic| {
                 !topology.external_sinks().iter().any(|sink| **sink == *topic.name)
-                    && entry.settings.iter().any(|(_, value)| *value == topic.name)
+                    && (entry.settings.iter().any(|(_, value)| *value == topic.name)
+                        || topology.describe().contains("extractor class"))
             };
             let mut sinks: Vec<_> = topology.external_sinks().iter().map(ToString::to_string).collect();
             sinks.extend(entry.outputs.iter().filter(chosen).map(|topic| topic.name.to_owned()));

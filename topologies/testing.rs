@@ -2,15 +2,18 @@
 
 use millstream::{
     cli::{Entry, Params},
+    config::Config,
     embedded::{FileRun, Input, Output, run_files},
     record::{Headers, RawRecord},
-    testing::TestDriver,
+    runtime::worker_settings,
+    testing::{DriverOptions, TestDriver},
     worker::Settings,
 };
 use serde_json::Value;
 use std::{
     io::{BufRead, Cursor, Write},
     sync::{Arc, Mutex, atomic::AtomicBool},
+    time::Duration,
 };
 
 #[derive(Clone, Default)]
@@ -75,19 +78,48 @@ pub struct Driven {
 
 impl Driven {
     pub fn new(entry: &'static Entry) -> Self {
+        let mut config = Config::load(&[("commit.interval.ms".into(), "0".into())], [], None).unwrap();
+        entry.settle(&mut config).unwrap();
+        let options = DriverOptions {
+            topics: entry.outputs.iter().map(|topic| topic.name.to_owned()).collect(),
+            settings: worker_settings(&config, 1, false),
+            ..DriverOptions::default()
+        };
         let topology = (entry.build)(&Params::defaults(entry)).unwrap();
-        Self { entry, driver: TestDriver::new(topology).unwrap() }
+        Self { entry, driver: TestDriver::with(topology, options).unwrap() }
     }
 
     /// Pipes a record into the input at this place, and returns what it brings to the first output.
     pub fn pipe(&mut self, input: usize, key: Value, value: Value) -> Vec<(Value, Value)> {
+        self.pipe_at(input, key, value, 0);
+        self.read(0)
+    }
+
+    /// Pipes a record of this time into the input at this place.
+    pub fn pipe_at(&mut self, input: usize, key: Value, value: Value, timestamp: i64) {
         let topic = &self.entry.inputs[input];
         let (key, value) = (topic.key.encode(&key).unwrap(), topic.value.encode(&value).unwrap());
-        let record = RawRecord { offset: 0, timestamp: 0, key, value, headers: Headers::new() };
+        let record = RawRecord { offset: 0, timestamp, key, value, headers: Headers::new() };
         self.driver.pipe_raw(topic.name, record).unwrap();
-        let output = &self.entry.outputs[0];
+    }
+
+    /// What came to the output at this place since it was read last.
+    pub fn read(&mut self, output: usize) -> Vec<(Value, Value)> {
+        let output = &self.entry.outputs[output];
         let records = self.driver.read_raw(output.name).unwrap();
         let decode = |r: &RawRecord| (output.key.decode(r.key.as_ref()), output.value.decode(r.value.as_ref()));
         records.iter().map(decode).collect()
+    }
+
+    /// A header of each record that came to the output at this place since it was read last.
+    pub fn read_header(&mut self, output: usize, name: &str) -> Vec<String> {
+        let records = self.driver.read_raw(self.entry.outputs[output].name).unwrap();
+        let text = |r: RawRecord| String::from_utf8_lossy(r.headers.last(name).flatten().unwrap()).into_owned();
+        records.into_iter().map(text).collect()
+    }
+
+    #[allow(dead_code)]
+    pub fn advance(&mut self, seconds: u64) {
+        self.driver.advance(Duration::from_secs(seconds)).unwrap();
     }
 }
