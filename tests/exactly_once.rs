@@ -58,7 +58,11 @@ impl World {
     }
 
     fn member(&self, index: usize) -> Member {
-        let settings = Settings { session: self.now, ..Settings::default() };
+        self.member_with(index, Settings::default())
+    }
+
+    fn member_with(&self, index: usize, settings: Settings) -> Member {
+        let settings = Settings { session: self.now, ..settings };
         let config = ClientConfig::new("app", format!("m{index}"), self.resolved.subscription());
         Member::new(Arc::clone(&self.topology), Arc::clone(&self.resolved), settings, config, index)
     }
@@ -161,6 +165,22 @@ fn a_crash_costs_nothing_but_time() {
         world.members[victim] = Some(world.member(victim));
         world.run(30_000);
         assert_eq!(world.counts(), expected(round as i64), "round {round}");
+    }
+}
+
+/// P-61: a cache of 0 bytes forwards each update, also of records that are processed in one turn.
+#[test]
+fn p61_without_a_cache_each_update_is_forwarded() {
+    for (cache_bytes_max, updates) in [(0, 3..=3), (10 << 20, 1..=2)] {
+        let mut world = World::new(1);
+        world.members[0] = Some(world.member_with(0, Settings { cache_bytes_max, ..Settings::default() }));
+        world.write(&["a", "b", "a", "b", "a"]);
+        world.run(5_000);
+        let partitions = (0..PARTITIONS).map(|p| TopicPartition::new("counts", p));
+        let of_a =
+            partitions.flat_map(|tp| world.log.read_all(&tp, Isolation::ReadCommitted).expect("the topic exists"));
+        let found = of_a.filter(|r| r.key.as_deref() == Some(b"a")).count();
+        assert!(updates.contains(&found), "{cache_bytes_max} bytes: {found}");
     }
 }
 

@@ -15,7 +15,7 @@ impl Partition {
             self.expire(now - retention);
         }
         if config.compact {
-            self.compact(config.delete_retention_ms, now);
+            self.compact(config, now);
         }
     }
 
@@ -28,10 +28,12 @@ impl Partition {
         let _ = self.delete_below(below);
     }
 
-    /// Keeps the newest committed record per key below the last stable offset; aborted records go, tombstones and
-    /// markers go `delete_retention_ms` after the first cleaning that met them. The start stays.
-    fn compact(&mut self, delete_retention_ms: i64, now: Timestamp) {
-        let stable = self.stable_end();
+    /// Keeps the newest committed record per key below the last stable offset and what is too young; aborted records go,
+    /// tombstones and markers go `delete_retention_ms` after the first cleaning that met them. The start stays.
+    fn compact(&mut self, config: &TopicConfig, now: Timestamp) {
+        let (oldest, lag) = (now.saturating_sub(config.min_compaction_lag_ms), config.min_compaction_lag_ms > 0);
+        let young = self.entries.iter().find(|e| lag && e.timestamp > oldest).map(|e| e.offset);
+        let stable = self.stable_end().min(young.unwrap_or(i64::MAX));
         let mut newest: BTreeMap<Bytes, i64> = BTreeMap::new();
         let mut aborted = Vec::with_capacity(self.entries.len());
         for entry in &self.entries {
@@ -64,7 +66,7 @@ impl Partition {
             if !dying {
                 return true;
             }
-            now < *entry.horizon.get_or_insert(now + delete_retention_ms)
+            now < *entry.horizon.get_or_insert(now + config.delete_retention_ms)
         });
     }
 }

@@ -37,11 +37,13 @@ pub struct TopicConfig {
     pub retention_ms: Option<i64>,
     /// `delete.retention.ms`: how long a tombstone and a marker survive their first cleaning.
     pub delete_retention_ms: i64,
+    /// `min.compaction.lag.ms`: compaction stops at the first record or marker that is younger.
+    pub min_compaction_lag_ms: i64,
 }
 
 impl Default for TopicConfig {
     fn default() -> Self {
-        Self { compact: false, retention_ms: None, delete_retention_ms: 86_400_000 }
+        Self { compact: false, retention_ms: None, delete_retention_ms: 86_400_000, min_compaction_lag_ms: 0 }
     }
 }
 
@@ -54,6 +56,7 @@ impl TopicConfig {
             compact: policy.contains("compact"),
             retention_ms: if policy.contains("delete") { number("retention.ms").filter(|r| *r >= 0) } else { None },
             delete_retention_ms: number("delete.retention.ms").unwrap_or(86_400_000),
+            min_compaction_lag_ms: number("min.compaction.lag.ms").unwrap_or(0),
         }
     }
 }

@@ -18,7 +18,7 @@ fn record(topic: &str, partition: i32, key: &str, value: Option<&str>) -> OutRec
 fn log() -> Log {
     let mut log = Log::new("c");
     log.create_topic("t", 2, TopicConfig::default());
-    log.create_topic("c", 1, TopicConfig { compact: true, retention_ms: None, delete_retention_ms: 100 });
+    log.create_topic("c", 1, TopicConfig { compact: true, delete_retention_ms: 100, ..TopicConfig::default() });
     log
 }
 
@@ -168,6 +168,20 @@ fn tombstones_go_after_delete_retention() {
     for (now, left) in [(50, vec![1]), (149, vec![1]), (150, vec![])] {
         log.clean("c", now).unwrap();
         assert_eq!(read(&log, &c0(), Isolation::ReadCommitted), (left, 2));
+    }
+}
+
+#[test]
+fn compaction_leaves_alone_what_is_younger_than_its_lag() {
+    let mut log = log();
+    let lag = TopicConfig { min_compaction_lag_ms: 10, ..log.topic_config("c").unwrap() };
+    log.configure_topic("c", lag).unwrap();
+    for timestamp in [5, 6, 20, 7] {
+        log.append(OutRecord { timestamp, ..record("c", 0, "a", Some("1")) }).unwrap();
+    }
+    for (now, left) in [(12, vec![0, 1, 2, 3]), (20, vec![1, 2, 3]), (30, vec![3])] {
+        log.clean("c", now).unwrap();
+        assert_eq!(read(&log, &c0(), Isolation::ReadCommitted).0, left, "at {now}");
     }
 }
 

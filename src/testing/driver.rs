@@ -332,9 +332,14 @@ impl TestDriver {
 
     /// A store of the first task that has one of this name.
     pub fn store(&mut self, name: &str) -> Option<&mut Store> {
+        self.store_of(0, name)
+    }
+
+    /// A store of the task of a partition.
+    pub fn store_of(&mut self, partition: i32, name: &str) -> Option<&mut Store> {
         let owner = |sub: &&crate::topology::ResolvedSub| sub.stores.iter().any(|s| &*s.spec.name == name);
         let sub_topology = self.resolved.sub_topologies.iter().find(owner)?.id;
-        self.member.worker_mut().store(TaskId { sub_topology, partition: 0 }, name)
+        self.member.worker_mut().store(TaskId { sub_topology, partition }, name)
     }
 
     /// The rows of a store on partition 0, or of a global table: row id and row, in order.

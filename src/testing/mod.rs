@@ -5,14 +5,17 @@ mod checker;
 mod driver;
 mod faults;
 mod input;
+mod plays;
 mod queries;
 mod repeats;
 mod scene;
 mod schedule;
+mod script;
 mod simulator;
 
 pub use chance::Chance;
 pub use driver::{DriverOptions, TestDriver, TestRecord};
 pub use faults::Fault;
+pub use plays::Play;
 pub use schedule::Options;
 pub use simulator::{Report, Simulator, replay_line};

@@ -9,6 +9,7 @@
 //! A list holds the number of each record that it counts, so that a record left out or repeated shows, where a plain
 //! count would let the one hide the other.
 
+use super::Play;
 use crate::{
     fault::Result,
     operator::{Processor, ProcessorContext, Punctuation, ScheduleId, TimeWindows},
@@ -24,8 +25,7 @@ pub(super) const PARTITIONS: i32 = 4;
 pub(super) const START: Timestamp = 1_000_000_000;
 /// Event time at the start of the others: three days before, beyond what the retention of changelogs allows for.
 pub(super) const LONG_AGO: Timestamp = START - 3 * 86_400_000;
-/// Topics that are not the application's own.
-pub(super) const TOPICS: [&str; 4] = ["in", "windows-out", "totals-out", "ticks-out"];
+const TOPICS: [&str; 4] = ["in", "windows-out", "totals-out", "ticks-out"];
 pub(super) const WINDOW_MS: i64 = 100;
 pub(super) const GRACE_MS: i64 = 50;
 pub(super) const RETENTION_MS: i64 = 200;
@@ -35,6 +35,10 @@ const TICK_MS: i64 = 45;
 pub(super) struct Scene {
     pub topology: Arc<Topology>,
     pub resolved: Arc<Resolved>,
+    /// Topics that are not the application's own.
+    pub topics: Vec<Arc<str>>,
+    /// Where the input comes from, and the verdict; `None` for the lists above.
+    pub play: Option<&'static Play>,
 }
 
 /// Another key that several input partitions share.
@@ -73,9 +77,21 @@ impl Scene {
             .to("totals-out");
         input.process(|| Ticker, &["ticks"]).to("ticks-out");
         let topology = builder.build().expect("the simulated topology is sound");
-        let counts = TOPICS.iter().map(|t| (Arc::from(*t), PARTITIONS)).collect();
+        Self::with(topology, TOPICS.iter().map(|t| Arc::from(*t)).collect(), None)
+    }
+
+    /// The topology of a play.
+    pub(super) fn of(play: &'static Play) -> Self {
+        let topology = play.topology();
+        let mut topics: Vec<Arc<str>> = play.inputs.iter().map(|t| Arc::from(*t)).collect();
+        topics.extend(topology.external_sinks());
+        Self::with(topology, topics, Some(play))
+    }
+
+    fn with(topology: Topology, topics: Vec<Arc<str>>, play: Option<&'static Play>) -> Self {
+        let counts = topics.iter().map(|t| (Arc::clone(t), PARTITIONS)).collect();
         let resolved = topology.resolve(APPLICATION, &counts).expect("all topics are there");
-        Self { topology: Arc::new(topology), resolved: Arc::new(resolved) }
+        Self { topology: Arc::new(topology), resolved: Arc::new(resolved), topics, play }
     }
 
     /// Name and shape of each store with the topic that it is logged to, and its sub-topology.

@@ -34,7 +34,12 @@ pub(super) struct Schedule {
     pub start: Timestamp,
     /// Whether members have lasting ids in the group.
     pub static_members: bool,
+    /// Records that a member processes in one turn, at most.
+    pub work: usize,
 }
+
+/// The same for a play, whose input is all there from the start.
+const PLAY_WORK: usize = 3;
 
 impl Schedule {
     pub(super) fn new(chance: &mut Chance, options: Options) -> Self {
@@ -71,6 +76,13 @@ impl Schedule {
             cached: chance.one_in(2),
             start: chance.pick(&[scene::START, scene::START, scene::START, scene::LONG_AGO]),
             static_members: chance.one_in(4),
+            work: 24,
         }
+    }
+
+    /// For input that lies there from the start: faults come earlier, and work goes on slowly, so that they meet it.
+    pub(super) fn of_a_play(mut self) -> Self {
+        self.faults.iter_mut().for_each(|(turn, _)| *turn /= 2);
+        Self { work: PLAY_WORK, ..self }
     }
 }

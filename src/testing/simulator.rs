@@ -3,13 +3,14 @@
 //! Everything that happens follows from the seed, so a failing one is replayed by its number.
 
 use super::{
-    Chance, Fault, Options,
+    Chance, Fault, Options, Play,
     checker::{self, Truth},
     input::Input,
     queries,
     repeats::StaleWrite,
     scene::{self, Scene},
     schedule::Schedule,
+    script::Script,
 };
 use crate::{
     embedded::{Client, ClientConfig, Disks, Member, MemoryDisks, Progress},
@@ -55,10 +56,11 @@ pub struct Report {
     pub failure: Option<String>,
 }
 
-/// Runs seeds on one topology.
+/// Runs seeds on one topology: of its own, or of a [`Play`].
 pub struct Simulator {
     plain: Scene,
-    cached: Scene,
+    /// The same with record caches; a play's are on where the settings give them room.
+    cached: Option<Scene>,
 }
 
 impl Default for Simulator {
@@ -70,7 +72,12 @@ impl Default for Simulator {
 impl Simulator {
     /// Builds the topology.
     pub fn new() -> Self {
-        Self { plain: Scene::new(false), cached: Scene::new(true) }
+        Self { plain: Scene::new(false), cached: Some(Scene::new(true)) }
+    }
+
+    /// Builds the topology of a play: its runs must end as an uninterrupted one, exactly once.
+    pub fn of(play: &'static Play) -> Self {
+        Self { plain: Scene::of(play), cached: None }
     }
 
     /// Runs one seed. A panic of a worker is a failure.
@@ -78,7 +85,9 @@ impl Simulator {
         let run = || {
             let mut chance = Chance::new(seed);
             let schedule = Schedule::new(&mut chance, options);
-            let scene = if schedule.cached { &self.cached } else { &self.plain };
+            let cached = self.cached.as_ref().filter(|_| schedule.cached);
+            let scene = cached.unwrap_or(&self.plain);
+            let schedule = if scene.play.is_some() { schedule.of_a_play() } else { schedule };
             World::new(scene, schedule, chance, options).run()
         };
         catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
@@ -135,6 +144,7 @@ pub(super) struct World<'a> {
     answers: usize,
     stale: Vec<StaleWrite>,
     input: Input,
+    script: Option<Script>,
     failure: Option<String>,
 }
 
@@ -159,11 +169,17 @@ impl<'a> World<'a> {
             in_commit: None,
         };
         let slots = (0..MEMBERS).map(slot).collect();
+        let (mut records, cached) = (schedule.records, schedule.settings.cache_bytes_max > 0);
+        let script = scene.play.map(|play| {
+            let all = std::mem::take(&mut records);
+            Script::write(play, all, schedule.start, cached, &mut chance, &mut log)
+        });
         Self {
             scene,
             options,
             settings: schedule.settings.clone(),
-            input: Input::new(schedule.records, schedule.start),
+            input: Input::new(records, schedule.start),
+            script,
             schedule,
             chance,
             log,
@@ -214,10 +230,13 @@ impl<'a> World<'a> {
         if self.failure.is_none() {
             let truth =
                 Truth { log: &self.log, scene: self.scene, guarantee: self.options.guarantee, stale: &self.stale };
-            self.failure = checker::check(&truth, &self.processes).err();
+            self.failure = match &self.script {
+                Some(script) => script.check(&self.log, self.scene, &self.processes).err(),
+                None => checker::check(&truth, &self.processes).err(),
+            };
         }
         Report {
-            records: self.input.committed(),
+            records: self.script.as_ref().map_or(self.input.committed(), Script::len),
             faults: self.faults,
             commits: self.commits,
             rebalances,
@@ -256,8 +275,10 @@ impl<'a> World<'a> {
             fetch_bytes_max: self.chance.pick(&[40, 400, 1 << 20]),
             ..ClientConfig::new(scene::APPLICATION, slot.client_id(), topics)
         };
-        let (topology, resolved) = (Arc::clone(&self.scene.topology), Arc::clone(&self.scene.resolved));
+        // A process reads its global tables anew, before it joins.
+        let (topology, resolved) = (Arc::clone(&self.scene.topology), Arc::new(self.scene.resolved.restarted()));
         let mut member = Member::new(topology, resolved, settings, config, slot.index);
+        member.follow(&self.log);
         member.client.keep_stale();
         slot.leaving = false;
         slot.dozes = false;
@@ -336,7 +357,7 @@ impl<'a> World<'a> {
                     break;
                 }
             }
-            let _ = member.work(now, chance.below(24) + 1);
+            let _ = member.work(now, chance.below(self.schedule.work) + 1);
             for _ in 0..chance.below(12) {
                 if !member.act(log, now) && !member.hear(now) {
                     break;
@@ -368,12 +389,11 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Asks a member for its rows, between any two of its steps.
+    /// Asks a member for its rows, between any two of its steps. The answers of plays are not known in the middle of a run.
     fn query(&mut self, at: usize) {
         let guarantee = self.options.guarantee;
-        let Some(member) = self.slots[at].member.as_mut().filter(|_| guarantee == Guarantee::ExactlyOnceV2) else {
-            return;
-        };
+        let known = guarantee == Guarantee::ExactlyOnceV2 && self.script.is_none();
+        let Some(member) = self.slots[at].member.as_mut().filter(|_| known) else { return };
         let truth = Truth { log: &self.log, scene: self.scene, guarantee, stale: &self.stale };
         match queries::check(&truth, member) {
             Ok(answers) => self.answers += answers,
@@ -536,7 +556,7 @@ fn complete_some(client: &mut Client, log: &mut Log, disks: &mut dyn Disks, chan
 
 impl Scene {
     fn create_topics(&self, log: &mut Log) {
-        for topic in scene::TOPICS {
+        for topic in &self.topics {
             log.create_topic(topic, scene::PARTITIONS, TopicConfig::default());
         }
         for topic in &self.resolved.internal {

@@ -238,7 +238,11 @@ impl Worker {
 
     fn punctuate(&mut self, now: Timestamp) {
         for id in self.running_tasks() {
-            let result = self.with_task(now, id, |task, env| task.punctuate(Punctuation::WallClock, env));
+            let uncached = self.settings.cache_bytes_max == 0;
+            let result = self.with_task(now, id, |task, env| {
+                task.punctuate(Punctuation::WallClock, env)?;
+                if uncached { task.flush(env) } else { Ok(()) }
+            });
             if let Err(fault) = result {
                 self.task_fault(now, id, fault);
                 return;
@@ -257,8 +261,17 @@ impl Worker {
             let id = ids[self.turn % ids.len()];
             self.turn = self.turn.wrapping_add(1);
             let mut done = 0;
+            // Without a cache no record waits for the next one (P-61).
+            let uncached = self.settings.cache_bytes_max == 0;
             while done < TURN_RECORDS_MAX.min(left) {
-                match self.with_task(now, id, Task::process) {
+                let processed = self.with_task(now, id, |task, env| {
+                    let some = task.process(env)?;
+                    if some && uncached {
+                        task.flush(env)?;
+                    }
+                    Ok(some)
+                });
+                match processed {
                     Ok(true) => done += 1,
                     Ok(false) => break,
                     Err(fault) => {
