@@ -7,13 +7,15 @@ use crate::{
     topology::Topology,
 };
 #[cfg(all(feature = "kafka", feature = "http"))]
-use crate::{config::Origin, http};
+use crate::{config::Origin, fault::Fault, http, runtime::Queries};
 #[cfg(feature = "kafka")]
 use crate::{
     kafka,
     runtime::{Board, disk, watch, worker_settings},
 };
 use std::sync::Arc;
+#[cfg(all(feature = "kafka", feature = "http"))]
+use std::time::Duration;
 
 /// Runs a topology until it is stopped, fails, or has worked off its input.
 pub fn run(catalogue: &Catalogue, mut config: Config, command: args::Run) -> Result<Ending, Failure> {
@@ -32,31 +34,71 @@ pub fn run(catalogue: &Catalogue, mut config: Config, command: args::Run) -> Res
         let run = run_embedded::prepare(entry, &params, &config, topology, &command).map_err(usage)?;
         return run_embedded::run(run, &stop).map_err(failed);
     }
-    on_kafka(&config, topology, &command, &stop)
+    on_kafka(config, topology, &command, &stop)
 }
 
+/// What is served of the process, and where queries wait for its stream threads.
+#[cfg(feature = "kafka")]
+type Desk = Option<Arc<dyn crate::worker::Desk>>;
+
 /// Serves what the worker shows of itself. The default address may be taken by another worker of the machine: a warning.
+/// From here on the settings say where others reach the queries.
 #[cfg(all(feature = "kafka", feature = "http"))]
-fn serve(config: &Config, board: &Board, topology: &Topology) -> Result<(), Failure> {
+fn serve(config: &mut Config, board: &Board, topology: &Arc<Topology>) -> Result<Desk, Failure> {
     let listen = config.text("http.listen").unwrap_or("off");
     if listen == "off" {
-        return Ok(());
+        return Ok(None);
     }
-    match http::serve(listen, board.clone(), topology.describe()) {
-        Ok(address) => tracing::info!(%address, "serving /metrics, /health, /topology and /tasks"),
-        Err(fault) if config.origin("http.listen") == Some(&Origin::Default) => tracing::warn!("{fault}"),
-        Err(fault) => return Err(failed(fault)),
+    let queries = Queries::new(config.size("query.queue.max"), Some(Arc::new(kafka::owners(config))));
+    let access = http::Access {
+        queries: queries.clone(),
+        topology: Arc::clone(topology),
+        token: token(config).map_err(usage)?,
+        timeout: Duration::from_millis(u64::try_from(config.int("query.timeout.ms")).unwrap_or(0)),
+        server: config.text("application.server").map(str::to_owned),
+    };
+    match http::serve_with(listen, board.clone(), topology.describe(), Some(access)) {
+        Ok(http::Served { address, server }) => {
+            tracing::info!(%address, server, "serving /metrics, /health, /topology, /tasks and /stores");
+            config.default_to("application.server", &server);
+            Ok(Some(Arc::new(queries)))
+        }
+        Err(fault) if config.origin("http.listen") == Some(&Origin::Default) => {
+            tracing::warn!("{fault}");
+            Ok(None)
+        }
+        Err(fault) => Err(failed(fault)),
     }
-    Ok(())
+}
+
+#[cfg(all(feature = "kafka", not(feature = "http")))]
+fn serve(_: &mut Config, _: &Board, _: &Arc<Topology>) -> Result<Desk, Failure> {
+    Ok(None)
+}
+
+/// The token of queries, from the settings or from its file.
+#[cfg(all(feature = "kafka", feature = "http"))]
+fn token(config: &Config) -> crate::fault::Result<Option<String>> {
+    let Some(file) = config.text("query.token.file") else {
+        return Ok(config.text("query.token").map(str::to_owned));
+    };
+    let bad = |what: String| {
+        Fault::stop(what).at(format!("query.token.file={file}")).hint("put the token there, on one line")
+    };
+    let token = std::fs::read_to_string(file).map_err(|e| bad(format!("the token can't be read: {e}")))?;
+    match token.trim() {
+        "" => Err(bad("the file of the token is empty".into())),
+        token => Ok(Some(token.to_owned())),
+    }
 }
 
 #[cfg(feature = "kafka")]
-fn on_kafka(config: &Config, topology: Arc<Topology>, command: &args::Run, stop: &Stop) -> Result<Ending, Failure> {
+fn on_kafka(mut config: Config, topology: Arc<Topology>, command: &args::Run, stop: &Stop) -> Result<Ending, Failure> {
     let threads = config.size("num.stream.threads");
+    let config = &mut config;
     let (state, look) = disk(config);
     let board = Board::new(threads, config.int("thread.stall.timeout.ms")).with_disk(look);
-    #[cfg(feature = "http")]
-    serve(config, &board, &topology)?;
+    let desk = serve(config, &board, &topology)?;
     watch(board.clone(), stop.clone(), config.int("shutdown.timeout.ms")).map_err(failed)?;
     let calls = board.clone();
     let (settings, accept_reset) = (config.clone(), command.accept_reset);
@@ -69,6 +111,7 @@ fn on_kafka(config: &Config, topology: Arc<Topology>, command: &args::Run, stop:
         stop: stop.flag(),
         publish: Arc::new(move |thread, snapshot| board.publish(thread, snapshot)),
         calls: Arc::new(move |thread, call| calls.enter(thread, call)),
+        desk,
     };
     kafka::run(config, run).map_err(failed)?;
     let why = if stop.asked() { "stopped as asked" } else { "all input that was there at the start is processed" };
@@ -77,7 +120,7 @@ fn on_kafka(config: &Config, topology: Arc<Topology>, command: &args::Run, stop:
 }
 
 #[cfg(not(feature = "kafka"))]
-fn on_kafka(_: &Config, _: Arc<Topology>, _: &args::Run, _: &Stop) -> Result<Ending, Failure> {
+fn on_kafka(_: Config, _: Arc<Topology>, _: &args::Run, _: &Stop) -> Result<Ending, Failure> {
     Err(usage(
         crate::fault::Fault::stop("this build has no Kafka driver")
             .hint("run on files with --embedded, or build with it: cargo build --release"),

@@ -31,6 +31,12 @@ pub const SETTINGS: &[Setting] = &[
         "Consumer group and prefix of internal topics; by default the topology's name.",
     ),
     s(
+        "application.server",
+        Kind::Text,
+        "",
+        "Where other replicas and their clients reach this process' queries, as host:port; by default what it listens at.",
+    ),
+    s(
         "auto.offset.reset",
         Kind::OneOf(&["earliest", "latest", "none"]),
         "earliest",
@@ -87,7 +93,7 @@ pub const SETTINGS: &[Setting] = &[
         "http.listen",
         Kind::Text,
         "127.0.0.1:8080",
-        "Address of /metrics, /health, /topology and /tasks; `off` for none.",
+        "Address of /metrics, /health, /topology, /tasks and /stores; `off` for none.",
     ),
     s("input.topic", Kind::Text, "", "Input topic of a topology with one input; by default the topology's own."),
     s("log.format", Kind::OneOf(&["text", "json"]), "text", "Form of log lines on standard error."),
@@ -133,6 +139,20 @@ pub const SETTINGS: &[Setting] = &[
         "fail",
         "Records that a sink can't write: stop, leave them out, or do the transaction again.",
     ),
+    s("query.queue.max", COUNT, "1024", "Queries that wait for one stream thread; more are turned away with 503."),
+    s(
+        "query.timeout.ms",
+        COUNT,
+        "2000",
+        "How long a query may wait for a stream thread; then it is answered with 503.",
+    ),
+    s(
+        "query.token",
+        Kind::Text,
+        "",
+        "What a client must show to ask /stores (`Authorization: Bearer`); without one only loopback is served.",
+    ),
+    s("query.token.file", Kind::Text, "", "File that holds the token, in place of `query.token`."),
     s(
         "repartition.purge.interval.ms",
         MS,

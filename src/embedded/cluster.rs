@@ -7,7 +7,7 @@ use crate::{
     log::Log,
     record::Timestamp,
     topology::{Resolved, Topology},
-    worker::{Settings, Snapshot},
+    worker::{Desk, Seat, Settings, Snapshot},
 };
 use std::{
     sync::{
@@ -40,6 +40,8 @@ pub struct ReplicaConfig {
     pub settings: Settings,
     /// Its client.
     pub client: ClientConfig,
+    /// Where queries wait for it, and its number there.
+    pub desk: Option<(usize, Arc<dyn Desk>)>,
     /// Makes its disk, on its thread. Each start of a replica gets one.
     pub disks: Box<dyn FnOnce() -> Box<dyn Disks> + Send>,
 }
@@ -152,11 +154,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A replica's life. Only the client's steps hold the log; records are processed beside the other replicas.
 fn live(
     config: ReplicaConfig,
-    (log, woken): &(Mutex<Log>, Condvar),
+    shared: &Arc<(Mutex<Log>, Condvar)>,
     orders: &Orders,
     figures: &Mutex<Snapshot>,
 ) -> Option<Fault> {
+    let (log, woken) = &**shared;
     let mut disks = (config.disks)();
+    let desk = config.desk.map(|(number, desk)| {
+        desk.tied(&config.resolved);
+        let shared = Arc::clone(shared);
+        Seat::take(number, desk, move || shared.1.notify_all())
+    });
     let mut member = Member::new(config.topology, config.resolved, config.settings, config.client, 0);
     let mut stopping = false;
     let mut published = Instant::now();
@@ -179,6 +187,9 @@ fn live(
             busy
         };
         busy |= member.work(now, STEP_RECORDS_MAX);
+        if let Some(desk) = &desk {
+            busy |= desk.serve(member.worker_mut());
+        }
         if published.elapsed().as_millis() >= PUBLISH_MS {
             published = Instant::now();
             *lock(figures) = member.worker_mut().snapshot();

@@ -1,6 +1,6 @@
 //! What the board shows, as metrics.
 
-use super::{page::Page, process};
+use super::{page::Page, process, stores::Stores};
 use crate::{
     operator::Dropped,
     record::Timestamp,
@@ -14,7 +14,7 @@ const THREAD_STATES: [&str; 5] = ["starting", "rebalancing", "restoring", "runni
 const TASK_STATES: [&str; 5] = ["opening", "restoring", "ready", "running", "suspended"];
 
 /// All metrics as text.
-pub fn text(board: &Board, now: Timestamp) -> prometheus::Result<String> {
+pub fn text(board: &Board, stores: Option<&Stores>, now: Timestamp) -> prometheus::Result<String> {
     let vitals = board.read();
     let mut page = Page::new();
     for v in &vitals {
@@ -33,6 +33,9 @@ pub fn text(board: &Board, now: Timestamp) -> prometheus::Result<String> {
     for figure in board.disk() {
         let store: Vec<&str> = figure.store.iter().map(String::as_str).collect();
         page.add(&format!("millstream_rocksdb_{}", figure.name), &store, figure.value as f64);
+    }
+    if let Some(stores) = stores {
+        queries(&mut page, stores);
     }
     process::add(&mut page);
     page.add("millstream_build_info", &[env!("CARGO_PKG_VERSION")], 1.0);
@@ -126,6 +129,17 @@ fn events(page: &mut Page, vitals: &[Vitals]) {
             page.add("events_failed_total", &[&topic.topic, reason.name()], count as f64);
         }
     }
+}
+
+fn queries(page: &mut Page, stores: &Stores) {
+    let figures = stores.queries().figures();
+    for (outcome, count) in [("answered", figures.served), ("turned_away", figures.turned_away)] {
+        page.add("millstream_queries_total", &[outcome], count as f64);
+    }
+    page.add("millstream_queries_waiting", &[], figures.waiting as f64);
+    page.add_latency("millstream_query_duration_seconds", &[], &stores.durations());
+    page.add("millstream_change_listeners", &[], figures.listeners as f64);
+    page.add("millstream_change_listeners_cut_total", &[], figures.cut as f64);
 }
 
 fn tasks(page: &mut Page, vitals: &[Vitals], now: Timestamp) {

@@ -1,14 +1,18 @@
-//! What a worker shows of itself: `/metrics`, `/health/live`, `/health/ready`, `/topology`, `/tasks`.
+//! What a worker shows of itself: `/metrics`, `/health/live`, `/health/ready`, `/topology`, `/tasks`, and of its state:
+//! `/stores`.
 //!
-//! One thread with a small runtime of its own; it only reads the board, so a slow client never slows a record.
+//! One thread with a small runtime of its own; it reads the board and puts questions on the desk, so a slow client never
+//! slows a record.
 #![expect(clippy::disallowed_methods, reason = "the server runs on a thread of its own")]
 
 mod metrics;
 mod page;
 mod process;
+mod stores;
 mod table;
 mod tasks;
 
+pub use stores::Access;
 pub use table::{FAMILIES, Family, Kind};
 
 use crate::{
@@ -28,6 +32,7 @@ use std::{
     sync::Arc,
     thread,
 };
+use stores::Stores;
 
 /// Content type of the Prometheus text format.
 const METRICS_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -35,6 +40,16 @@ const METRICS_TYPE: &str = prometheus::TEXT_FORMAT;
 struct Site {
     board: Board,
     describe: String,
+    stores: Option<Arc<Stores>>,
+}
+
+/// Where it serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Served {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Where others reach it, as `host:port`.
+    pub server: String,
 }
 
 /// Starts to serve at `listen` (`host:port`; port 0 takes any). Returns the address.
@@ -42,6 +57,14 @@ struct Site {
 /// # Errors
 /// When the address is none, or taken.
 pub fn serve(listen: &str, board: Board, describe: String) -> Result<SocketAddr> {
+    Ok(serve_with(listen, board, describe, None)?.address)
+}
+
+/// As [`serve`], with `/stores` for whom `access` lets in.
+///
+/// # Errors
+/// As [`serve`].
+pub fn serve_with(listen: &str, board: Board, describe: String, access: Option<Access>) -> Result<Served> {
     let failed = |what: &str, e: &dyn std::fmt::Display| {
         Fault::stop(format!("{what}: {e}"))
             .at(format!("http.listen={listen}"))
@@ -56,7 +79,10 @@ pub fn serve(listen: &str, board: Board, describe: String) -> Result<SocketAddr>
         .enable_all()
         .build()
         .map_err(|e| failed("can't start the server", &e))?;
-    let site = Arc::new(Site { board, describe });
+    let given = access.as_ref().and_then(|access| access.server.clone());
+    let server = given.unwrap_or_else(|| server_at(address));
+    let stores = access.map(|access| Arc::new(Stores::new(access, address.ip().is_loopback(), server.clone())));
+    let site = Arc::new(Site { board, describe, stores });
     let body = move || {
         runtime.block_on(async move {
             let listener = match tokio::net::TcpListener::from_std(listener) {
@@ -69,10 +95,20 @@ pub fn serve(listen: &str, board: Board, describe: String) -> Result<SocketAddr>
         });
     };
     thread::Builder::new().name("http".into()).spawn(body).map_err(|e| failed("can't start a thread", &e))?;
-    Ok(address)
+    Ok(Served { address, server })
+}
+
+/// What others call an address: the machine's name where it listens at all of its addresses.
+fn server_at(address: SocketAddr) -> String {
+    if !address.ip().is_unspecified() {
+        return address.to_string();
+    }
+    let name = process::host_name().unwrap_or_else(|| "localhost".to_owned());
+    format!("{name}:{}", address.port())
 }
 
 fn router(site: Arc<Site>) -> Router {
+    let stores = site.stores.as_ref().map(|stores| stores::router(Arc::clone(stores)));
     Router::new()
         .route("/metrics", get(metrics))
         .route("/health/live", get(live))
@@ -80,10 +116,11 @@ fn router(site: Arc<Site>) -> Router {
         .route("/topology", get(topology))
         .route("/tasks", get(show_tasks))
         .with_state(site)
+        .merge(stores.unwrap_or_default())
 }
 
 async fn metrics(State(site): State<Arc<Site>>) -> Response {
-    match metrics::text(&site.board, wall_clock()) {
+    match metrics::text(&site.board, site.stores.as_deref(), wall_clock()) {
         Ok(text) => ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }

@@ -106,13 +106,27 @@ fn full_board() -> Board {
     board
 }
 
+/// A desk where nobody asked.
+fn full_stores() -> Stores {
+    let builder = crate::topology::StreamsBuilder::new();
+    builder.stream::<String, String>("in").to("out");
+    let access = Access {
+        queries: crate::runtime::Queries::new(1, None),
+        topology: Arc::new(builder.build().unwrap()),
+        token: None,
+        timeout: std::time::Duration::from_secs(1),
+        server: None,
+    };
+    Stores::new(access, true, "here:1".into())
+}
+
 fn names(page: &str) -> Vec<&str> {
     page.lines().filter_map(|l| l.strip_prefix("# TYPE ")?.split(' ').next()).collect()
 }
 
 #[test]
 fn every_metric_of_the_table_is_served() {
-    let page = metrics::text(&full_board(), 5_000).unwrap();
+    let page = metrics::text(&full_board(), Some(&full_stores()), 5_000).unwrap();
     let expected: Vec<&str> = FAMILIES.iter().map(|f| f.name).collect();
     assert_eq!(names(&page), expected);
     promtool(&page);
@@ -125,7 +139,7 @@ fn no_sample_comes_twice() {
     let mut other = snapshot("running");
     other.tasks[0].state = "suspended";
     board.publish(1, other);
-    let page = metrics::text(&board, 5_000).unwrap();
+    let page = metrics::text(&board, None, 5_000).unwrap();
     let mut series: Vec<&str> =
         page.lines().filter(|l| !l.starts_with('#')).map(|l| l.rsplit_once(' ').unwrap().0).collect();
     series.sort_unstable();

@@ -1,5 +1,6 @@
 //! What each Kafka client is configured with: our defaults, under what the user sets, under what exactly-once needs.
 
+use super::owners;
 use crate::{
     config::{Client, Config},
     fault::{Fault, Result},
@@ -128,7 +129,8 @@ impl Clients {
                 },
             ),
         ];
-        let mut client = self.base(Client::Consumer, &format!("{thread:03}"), &self.fetches(100), &forced);
+        let role = format!("{thread:03}{}", owners::suffix(self.config.text("application.server")));
+        let mut client = self.base(Client::Consumer, &role, &self.fetches(100), &forced);
         for name in ["session.timeout.ms", "heartbeat.interval.ms", "max.poll.interval.ms"] {
             client.set(name, self.config.int(name).to_string());
         }
@@ -237,6 +239,8 @@ mod tests {
     fn names_are_stable_and_sortable() {
         let c = clients(&[]);
         assert_eq!(c.consumer(2).get("client.id"), Some("app-p1-002"));
+        let served = clients(&[("application.server", "host:8080")]);
+        assert_eq!(served.consumer(2).get("client.id"), Some("app-p1-002@host:8080"));
         assert_eq!(c.producer(2, true).get("transactional.id"), Some("app-p1-2"));
         assert_eq!(c.producer(2, false).get("transactional.id"), None);
     }

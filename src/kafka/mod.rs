@@ -11,6 +11,7 @@ mod fence;
 mod globals;
 mod group;
 mod helpers;
+mod owners;
 mod process;
 mod producer;
 mod raw;
@@ -20,6 +21,7 @@ mod stores;
 mod thread;
 
 pub use calls::TellCall;
+pub use owners::owners;
 pub use process::StateHome;
 #[cfg(feature = "rocksdb")]
 pub use stores::RocksState;
@@ -30,7 +32,7 @@ use crate::{
     fault::{Fault, Result},
     record::{Offset, Timestamp, TopicPartition},
     topology::{Resolved, Topology},
-    worker::{Guarantee, Settings, Snapshot},
+    worker::{Desk, Guarantee, Settings, Snapshot},
 };
 use admin::{Admin, Counts};
 use clients::{Clients, Quiet};
@@ -67,6 +69,8 @@ pub struct Run {
     pub stop: Arc<AtomicBool>,
     /// Takes figures of a thread twice a second; also a sign that it lives.
     pub publish: Arc<dyn Fn(usize, Snapshot) + Send + Sync>,
+    /// Where queries wait for the stream threads; `None` when nobody may ask.
+    pub desk: Option<Arc<dyn Desk>>,
     /// Told when a thread enters a call of the Kafka client, and when it is back.
     pub calls: Arc<TellCall>,
 }
@@ -96,6 +100,9 @@ pub fn run(config: &Config, run: Run) -> Result<()> {
     let admin = Admin::connect(&clients)?;
     let resolved = Arc::new(prepare(config, &run, &admin, application_id)?);
     clients.partitions = resolved.source_partitions();
+    if let Some(desk) = &run.desk {
+        desk.tied(&resolved);
+    }
     group::await_foreign(&admin, application_id, config.int("group.join.timeout.ms"), &run.stop)?;
     let count = config.size("num.stream.threads").max(1);
     let exactly_once = (run.settings)(count).guarantee == Guarantee::ExactlyOnceV2;
@@ -135,6 +142,7 @@ pub fn run(config: &Config, run: Run) -> Result<()> {
             done: Arc::clone(&done),
             publish: Arc::clone(&run.publish),
             calls: Arc::clone(&run.calls),
+            desk: run.desk.clone(),
         };
         let handle = std::thread::Builder::new()
             .name(format!("stream-{number}"))

@@ -13,8 +13,8 @@ use crate::{
     record::{Offset, TopicPartition},
     topology::{OffsetReset, Resolved, Topology},
     worker::{
-        CommitOffset, Effect, Event, GroupMetadata, Guarantee, NEVER, Outcome, Settings, Snapshot, Stage, Timings,
-        Worker,
+        CommitOffset, Desk, Effect, Event, GroupMetadata, Guarantee, NEVER, Outcome, Seat, Settings, Snapshot, Stage,
+        Timings, Worker,
     },
 };
 use rdkafka::error::RDKafkaErrorCode;
@@ -56,10 +56,13 @@ pub(super) struct Plan {
     pub publish: Arc<dyn Fn(usize, Snapshot) + Send + Sync>,
     /// Told of each call of a client.
     pub calls: Arc<TellCall>,
+    /// Where queries wait.
+    pub desk: Option<Arc<dyn Desk>>,
 }
 
-/// Dropped from top to bottom: stores, then what holds their directories, then the membership.
+/// Dropped from top to bottom: the place at the desk, stores, then what holds their directories, then the membership.
 struct StreamThread {
+    desk: Option<Seat>,
     number: usize,
     worker: Worker,
     helpers: Helpers,
@@ -111,6 +114,10 @@ pub(super) fn run(plan: Plan) -> Result<()> {
         producer,
         helpers,
         shared: plan.shared,
+        desk: plan.desk.map(|desk| {
+            let stream = thread::current();
+            Seat::take(plan.thread, desk, move || stream.unpark())
+        }),
         answers,
         events: Vec::new(),
         exactly_once,
@@ -152,6 +159,7 @@ impl StreamThread {
             self.timings.records(Stage::Queue, took, fetched);
             busy |= self.process();
             busy |= self.act()?;
+            busy |= self.serve();
             if published.elapsed() >= PUBLISH_EVERY {
                 published = Instant::now();
                 publish(self.number, self.figures());
@@ -220,6 +228,17 @@ impl StreamThread {
             self.worker.handle(now, event);
         }
         some
+    }
+
+    /// Lets the desk answer queries: here no record is in hand.
+    fn serve(&mut self) -> bool {
+        let Some(desk) = &self.desk else { return false };
+        let served = desk.serve(&mut self.worker);
+        if served {
+            let took = self.lap();
+            self.timings.spent(Stage::Query, took);
+        }
+        served
     }
 
     fn rest(&self) {

@@ -1,6 +1,6 @@
 //! The rows of a global table: one copy for the whole process, written by one reader of its topic, read by all tasks.
 
-use super::Row;
+use super::{Entry, Limits, Page, Row};
 use crate::{
     fault::{Fault, Result},
     record::Offset,
@@ -9,6 +9,7 @@ use bytes::Bytes;
 use std::{
     collections::BTreeMap,
     fmt,
+    ops::Bound,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
@@ -73,6 +74,39 @@ impl GlobalStore {
         self.read().rows.iter().map(|(key, row)| (key.clone(), row.clone())).collect()
     }
 
+    /// True once it holds what its topic held when the driver began to read it.
+    pub fn is_restored(&self) -> bool {
+        self.read().restored
+    }
+
+    /// A page of rows with keys between two, both included, from the first one after `after`.
+    pub fn page(&self, from: Option<&[u8]>, to: Option<&[u8]>, after: Option<&[u8]>, limits: Limits) -> Page {
+        let contents = self.read();
+        let first = after.map_or(Bound::Included(from.unwrap_or_default()), Bound::Excluded);
+        if to.is_some_and(|to| matches!(first, Bound::Included(from) | Bound::Excluded(from) if from > to)) {
+            return Page::default();
+        }
+        let last = to.map_or(Bound::Unbounded, Bound::Included);
+        let mut page = Page::default();
+        let mut bytes = 0;
+        for (key, row) in contents.rows.range::<[u8], _>((first, last)) {
+            if page.entries.len() >= limits.rows_max || bytes >= limits.bytes_max {
+                page.next = page.entries.last().map(|entry| entry.key.clone());
+                break;
+            }
+            let value: Bytes = row.value.clone().into();
+            bytes += key.len() + value.len();
+            page.entries.push(Entry {
+                key: key.clone(),
+                window: None,
+                value,
+                timestamp: row.timestamp,
+                valid_to: None,
+            });
+        }
+        page
+    }
+
     /// How many rows there are.
     pub fn count(&self) -> usize {
         self.read().rows.len()
@@ -128,5 +162,21 @@ mod tests {
         assert_eq!((store.get(b"a").unwrap(), store.get(b"b").unwrap()), (Some(row), None));
         assert_eq!((store.position(1), store.position(0), store.dropped()), (Some(6), None, 0));
         assert_eq!((store.rows().len(), store.count()), (1, 1));
+    }
+
+    #[test]
+    fn rows_come_in_pages_with_both_bounds() {
+        let store = GlobalStore::new("g".into());
+        let row = Row { value: (&b"v"[..]).into(), timestamp: 7 };
+        store.apply(0, ["a", "b", "c", "d"].map(|key| (key.into(), Some(row.clone()))).into(), 5, 0);
+        let limits = Limits { rows_max: 2, ..Limits::default() };
+        let keys = |page: &Page| page.entries.iter().map(|entry| entry.key.clone()).collect::<Vec<_>>();
+        let first = store.page(Some(b"b"), None, None, limits);
+        assert_eq!((keys(&first), first.next.as_deref()), (vec!["b".into(), "c".into()], Some(&b"c"[..])));
+        let second = store.page(Some(b"b"), None, Some(b"c"), limits);
+        assert_eq!((keys(&second), second.next), (vec![Bytes::from("d")], None));
+        assert_eq!(keys(&store.page(None, Some(b"a"), None, limits)), ["a"]);
+        assert!(store.page(Some(b"c"), Some(b"a"), None, limits).entries.is_empty());
+        assert!(store.page(None, Some(b"a"), Some(b"a"), limits).entries.is_empty());
     }
 }

@@ -30,7 +30,7 @@ pub use crate::task::{Counters, Latency, TopicCounters};
 pub use effect::{CommitOffset, Effect, From, OpenStore};
 pub use event::{Event, GroupMetadata, LogRange, Now, OpenedStore, Outcome, Stable};
 pub use planted::Planted;
-pub use query::{Changes, Desk, Refusal};
+pub use query::{Changes, Desk, Owner, Refusal, Seat, Standing};
 pub use settings::{Guarantee, NEVER, Settings};
 pub use snapshot::{Snapshot, TaskSnapshot};
 pub use timings::{Stage, Timings};

@@ -2,7 +2,7 @@
 
 use super::{Worker, held::Phase};
 use crate::{
-    record::TaskId,
+    record::{TaskId, TopicPartition},
     state::{Change, Store},
     topology::Resolved,
 };
@@ -20,6 +20,26 @@ pub enum Refusal {
     Restoring(i64),
 }
 
+/// A member of the group and its partitions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// Where its process answers queries, as `host:port`; `None` when it doesn't.
+    pub endpoint: Option<String>,
+    /// Source partitions assigned to it.
+    pub partitions: Vec<TopicPartition>,
+}
+
+/// What a member can say of the stores of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// All that is committed.
+    Complete,
+    /// What has come so far.
+    Restoring,
+    /// What was committed before the partitions were given up: they may come back, or be with another member.
+    Suspended,
+}
+
 /// Where questions to the stores of a process wait until the stream thread that owns them has time: between two steps,
 /// where no record is in hand. A driver tells it of its threads, and lets each serve.
 pub trait Desk: Send + Sync {
@@ -34,6 +54,31 @@ pub trait Desk: Send + Sync {
 
     /// The thread is gone: nobody answers for it any more.
     fn close(&self, thread: usize);
+}
+
+/// A stream thread's place at the desk, given back when the thread ends.
+pub struct Seat {
+    thread: usize,
+    desk: Arc<dyn Desk>,
+}
+
+impl Seat {
+    /// Takes the place of a thread; `wake` ends its sleep.
+    pub fn take(thread: usize, desk: Arc<dyn Desk>, wake: impl Fn() + Send + Sync + 'static) -> Self {
+        desk.open(thread, Box::new(wake));
+        Self { thread, desk }
+    }
+
+    /// Answers what waits ([`Desk::serve`]).
+    pub fn serve(&self, worker: &mut Worker) -> bool {
+        self.desk.serve(self.thread, worker)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.desk.close(self.thread);
+    }
 }
 
 /// Stores whose changes somebody wants to hear of, and the changes since they were taken last.
@@ -82,6 +127,18 @@ impl Worker {
             None if !complete => Err(Refusal::Restoring(0)),
             None => Err(Refusal::NotHere),
         }
+    }
+
+    /// The tasks of this member, by id.
+    pub fn standing(&self) -> impl Iterator<Item = (TaskId, Standing)> {
+        self.tasks.iter().map(|(id, held)| {
+            let standing = match held.phase {
+                _ if !held.owned => Standing::Suspended,
+                Phase::Ready | Phase::Running => Standing::Complete,
+                _ => Standing::Restoring,
+            };
+            (*id, standing)
+        })
     }
 
     /// Keeps the changes of these stores from now on, and of no others.

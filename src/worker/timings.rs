@@ -23,13 +23,15 @@ pub enum Stage {
     Apply,
     /// Aborts transactions and replaces producers.
     Recover,
+    /// Answers queries, and tells listeners of changes.
+    Query,
     /// Waits for something to do.
     Idle,
 }
 
 impl Stage {
     /// Every stage, in declaration order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Fetch,
         Self::Queue,
         Self::Process,
@@ -39,6 +41,7 @@ impl Stage {
         Self::End,
         Self::Apply,
         Self::Recover,
+        Self::Query,
         Self::Idle,
     ];
     /// Stages that each record goes through.
@@ -58,6 +61,7 @@ impl Stage {
             Self::End => "end",
             Self::Apply => "apply",
             Self::Recover => "recover",
+            Self::Query => "query",
             Self::Idle => "idle",
         }
     }

@@ -25,7 +25,13 @@ const LAYERS: &[(&str, &[&str])] = &[
             "kafka",
         ],
     ),
-    ("http", &["fault", "record", "state", "operator", "topology", "worker", "config", "embedded", "kafka", "runtime"]),
+    (
+        "http",
+        &[
+            "fault", "record", "codec", "state", "operator", "topology", "worker", "config", "embedded", "kafka",
+            "runtime",
+        ],
+    ),
     (
         "cli",
         &[

@@ -199,6 +199,7 @@ impl Stage {
             resolved: Arc::clone(&self.resolved),
             settings,
             client,
+            desk: None,
             disks: Box::new(move || disks(number)),
         })
     }
