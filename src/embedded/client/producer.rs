@@ -155,7 +155,9 @@ impl Client {
 
     /// Writes a record outside of any transaction, whoever owns the partitions by then.
     fn append(&mut self, record: OutRecord, log: &mut Log) -> Result<Offset, LogError> {
-        if log.generation(&self.config.group) == self.generation {
+        // A member that takes the place of another by its instance id does so within the generation.
+        let replaced = self.member.as_ref().is_some_and(|member| log.is_fenced(&self.config.group, member));
+        if log.generation(&self.config.group) == self.generation && !replaced {
             return log.append(record);
         }
         let offset = log.append(record.clone())?;

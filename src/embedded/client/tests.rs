@@ -171,6 +171,20 @@ fn what_is_written_after_the_group_moved_on_is_noted() {
 }
 
 #[test]
+fn what_is_written_after_another_took_the_instance_id_is_noted() {
+    let instance_id = Some("i".to_owned());
+    let mut world = World::new(ClientConfig { instance_id, ..config(Guarantee::AtLeastOnce) });
+    let mut twin = Client::new(world.client.config.clone(), 10);
+    for now in 10..14 {
+        twin.group(&mut world.log, now);
+    }
+    assert!(matches!(twin.next_event(), Some(Event::Assigned { .. })));
+    assert_eq!(world.log.generation(GROUP), 1, "nobody else has to join again");
+    world.send(&[("a", "x")]);
+    assert_eq!(world.client.stale_writes().len(), 1);
+}
+
+#[test]
 fn a_static_member_leaves_without_a_word() {
     for (instance_id, stays) in [(None, false), (Some("i".to_owned()), true)] {
         let mut world = World::new(ClientConfig { instance_id, ..config(Guarantee::ExactlyOnceV2) });
