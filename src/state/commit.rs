@@ -1,8 +1,7 @@
 //! What happens to a store at the end of a transaction, and how its changelog fills it.
 
 use super::{
-    ChangelogSink, Store, StoreKind, flaw::Flaw, overlay::Overlay, row::Version, row_map::hash,
-    short_bytes::ShortBytes, table::is_below,
+    ChangelogSink, Store, StoreKind, flaw::Flaw, overlay::Overlay, row::VersionRef, row_map::hash, table::is_below,
 };
 use crate::{
     fault::{Remedy, Result},
@@ -117,9 +116,9 @@ impl Store {
         self.committed_stream_time = self.committed_stream_time.max(overlay.stream_time);
         self.rows_time = self.rows_time.max(self.committed_stream_time);
         let cut = self.floor_at(self.committed_stream_time);
-        for (hash, row, version) in overlay.written() {
+        for (row, version) in overlay.written() {
             if !is_below(row, cut) {
-                self.write(hash, row, version.clone());
+                self.write(row, version.borrowed());
             }
         }
         if let Some(cut) = cut {
@@ -128,7 +127,8 @@ impl Store {
     }
 
     /// Writes a committed version. A deletion that meets nothing in the backend leaves no trace.
-    pub(super) fn write(&mut self, hash: u64, row: &[u8], version: Version) {
+    pub(super) fn write(&mut self, row: &[u8], version: VersionRef<'_>) {
+        let hash = hash(row);
         if version.value.is_none() && !self.backend_may_have(row) {
             self.table.remove(hash, row);
         } else {
@@ -159,11 +159,11 @@ impl Store {
         }
         let cut = self.floor_at(self.committed_stream_time);
         if !is_below(&row, cut) {
-            let value = value.map(|value| ShortBytes::from(&value[..]));
+            let value = value.map(|value| &value[..]);
             if let Some((index, version)) = self.index_of(&row, value.is_some(), timestamp) {
-                self.write(hash(&index), &index, version);
+                self.write(&index, version.borrowed());
             }
-            self.write(hash(&row), &row, Version { value, timestamp });
+            self.write(&row, VersionRef { value, timestamp });
             if let Some(cut) = cut {
                 self.table.drop_below(cut);
             }

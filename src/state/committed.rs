@@ -62,7 +62,7 @@ impl Store {
     /// writes. Rows that are no results, such as those of an index, are left out.
     pub fn committing(&self, visit: &mut dyn FnMut(Change)) {
         let Some(frozen) = &self.frozen else { return };
-        for (_, id, version) in frozen.written() {
+        for (id, version) in frozen.written() {
             let value = || version.value.as_deref().map(Bytes::copy_from_slice);
             let found = match self.spec.kind {
                 StoreKind::KeyValue | StoreKind::Buffer => Some((&id[..], None, value())),

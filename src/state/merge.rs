@@ -1,9 +1,9 @@
 //! One ordered view over the tiers in memory.
 
-use super::{row::Version, short_bytes::ShortBytes};
+use super::{row::VersionRef, short_bytes::ShortBytes};
 use std::{cmp::Ordering, iter::Peekable};
 
-type Rows<'a> = Peekable<Box<dyn Iterator<Item = (&'a ShortBytes, &'a Version)> + 'a>>;
+type Rows<'a> = Peekable<Box<dyn Iterator<Item = (&'a ShortBytes, VersionRef<'a>)> + 'a>>;
 
 /// Merges rows in order. Where several sources know a row, the first source wins and the others are passed over.
 pub(super) struct Merge<'a> {
@@ -17,7 +17,7 @@ impl<'a> Merge<'a> {
     }
 
     /// Adds a source below all former ones.
-    pub(super) fn add(&mut self, rows: impl DoubleEndedIterator<Item = (&'a ShortBytes, &'a Version)> + 'a) {
+    pub(super) fn add(&mut self, rows: impl DoubleEndedIterator<Item = (&'a ShortBytes, VersionRef<'a>)> + 'a) {
         let rows: Box<dyn Iterator<Item = _>> = if self.reverse { Box::new(rows.rev()) } else { Box::new(rows) };
         self.sources.push(rows.peekable());
     }
@@ -38,7 +38,7 @@ impl<'a> Merge<'a> {
 }
 
 impl<'a> Iterator for Merge<'a> {
-    type Item = (&'a ShortBytes, &'a Version);
+    type Item = (&'a ShortBytes, VersionRef<'a>);
 
     fn next(&mut self) -> Option<Self::Item> {
         let first = self.peek()?;

@@ -2,14 +2,14 @@
 
 use super::{
     row::{Pending, Version},
-    row_map::{RowMap, hash},
+    row_map::{Keyed, RowMap, hash},
     short_bytes::ShortBytes,
 };
 use crate::record::{Headers, NO_TIMESTAMP, SourceContext, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a row costs above bytes outside of its place: the place with the slack of the map.
-const ROW_BYTES: usize = 144;
+/// What a row costs above bytes outside of its place: the place and its index entry.
+const ROW_BYTES: usize = 112;
 /// What a changelog record costs above bytes outside of its place while it waits for the commit.
 const LOGGED_BYTES: usize = 100;
 /// What an update held back costs above its headers.
@@ -28,11 +28,18 @@ struct Held {
 }
 
 struct OverlayRow {
+    id: ShortBytes,
     version: Version,
     /// False while only the record cache knows of the row.
     written: bool,
     /// Place among what is held back.
     held: Option<u32>,
+}
+
+impl Keyed for OverlayRow {
+    fn id(&self) -> &[u8] {
+        &self.id
+    }
 }
 
 /// A write in the form and order of the changelog.
@@ -119,11 +126,11 @@ impl Overlay {
     }
 
     fn row(&self, place: u32) -> &OverlayRow {
-        self.rows.at(place).expect("an overlay never loses a row").1
+        self.rows.at(place).expect("an overlay never loses a row")
     }
 
     fn row_mut(&mut self, place: u32) -> &mut OverlayRow {
-        self.rows.at_mut(place).expect("an overlay never loses a row").1
+        self.rows.at_mut(place).expect("an overlay never loses a row")
     }
 
     pub(super) fn get(&self, hash: u64, row: &[u8]) -> Option<&Version> {
@@ -198,7 +205,7 @@ impl Overlay {
             return place;
         }
         self.bytes += ROW_BYTES + row.heap_bytes() + new;
-        self.rows.insert(hash, row, OverlayRow { version, written: false, held: None })
+        self.rows.insert(hash, OverlayRow { id: row, version, written: false, held: None })
     }
 
     /// Takes what is held back, in the order of last updates. From here on these rows are written (P-62); one that
@@ -210,7 +217,8 @@ impl Overlay {
         held.sort_by_key(|held| held.rank);
         let mut taken = Vec::with_capacity(held.len());
         for Held { place, old, headers, source, .. } in held.drain(..) {
-            let (row, entry) = self.rows.at_mut(place).expect("an overlay never loses a row");
+            let entry = self.rows.at_mut(place).expect("an overlay never loses a row");
+            let row = &entry.id;
             entry.held = None;
             let (old, new) = (old.and_then(|old| old.row()), entry.version.row());
             if old.is_none() && new.is_none() && !entry.written {
@@ -241,15 +249,15 @@ impl Overlay {
             }
             None => {
                 // An overlay never loses a row, so that a row's place is its rank.
-                let written = self.rows.iter().enumerate().filter(|(_, (_, _, row))| row.written);
-                written.for_each(|(at, (_, id, row))| visit(id, &row.version, headers(at)));
+                let written = self.rows.iter().enumerate().filter(|(_, row)| row.written);
+                written.for_each(|(at, row)| visit(&row.id, &row.version, headers(at)));
             }
         }
     }
 
-    /// Hash, id and last version of each written row, in the order of first writes.
-    pub(super) fn written(&self) -> impl Iterator<Item = (u64, &ShortBytes, &Version)> {
-        self.rows.iter().filter(|(_, _, row)| row.written).map(|(hash, id, row)| (hash, id, &row.version))
+    /// Id and last version of each written row, in the order of first writes.
+    pub(super) fn written(&self) -> impl Iterator<Item = (&ShortBytes, &Version)> {
+        self.rows.iter().filter(|row| row.written).map(|row| (&row.id, &row.version))
     }
 
     /// Keeps row ids in order from here on.

@@ -54,13 +54,33 @@ impl Version {
         Some(Row { value: self.value.clone()?, timestamp: self.timestamp })
     }
 
-    pub(super) fn stored(&self) -> Option<ShortBytes> {
-        let value = self.value.as_ref()?;
-        Some(ShortBytes::joined(&self.timestamp.to_be_bytes(), value))
+    pub(super) fn borrowed(&self) -> VersionRef<'_> {
+        VersionRef { value: self.value.as_deref(), timestamp: self.timestamp }
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
         self.value.as_ref().map_or(0, ShortBytes::heap_bytes)
+    }
+}
+
+/// A [`Version`] that lies elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct VersionRef<'a> {
+    pub(super) value: Option<&'a [u8]>,
+    pub(super) timestamp: Timestamp,
+}
+
+impl VersionRef<'_> {
+    pub(super) fn to_version(self) -> Version {
+        Version { value: self.value.map(Into::into), timestamp: self.timestamp }
+    }
+
+    pub(super) fn row(self) -> Option<Row> {
+        Some(Row { value: self.value?.into(), timestamp: self.timestamp })
+    }
+
+    pub(super) fn stored(self) -> Option<ShortBytes> {
+        Some(ShortBytes::joined(&self.timestamp.to_be_bytes(), self.value?))
     }
 }
 

@@ -1,30 +1,15 @@
 //! Rows of the table that expire together.
 
-use super::{row::Version, row_map::RowMap, short_bytes::ShortBytes};
-use std::collections::BTreeSet;
+use super::{
+    packed::{PackedRow, Progress},
+    row::{Version, VersionRef},
+    row_map::{Keyed as _, RowMap},
+    short_bytes::ShortBytes,
+};
+use std::collections::{BTreeSet, VecDeque};
 
-/// What a row costs above bytes outside of its place: the place with the slack of the map.
-const ROW_BYTES: usize = 144;
-
-/// How far a committed row has come on its way to the backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Progress {
-    /// Only here.
-    Unsaved,
-    /// In the batch that is being persisted.
-    Saving,
-    /// The backend has it too.
-    Saved,
-}
-
-pub(super) struct TableRow {
-    pub(super) version: Version,
-    pub(super) progress: Progress,
-    /// Read or written since eviction last looked at it.
-    pub(super) used: bool,
-    /// Listed for eviction.
-    pub(super) listed: bool,
-}
+/// What a row costs above bytes outside of its place: the place, its index entry, and its entries in lists.
+const ROW_BYTES: usize = 84;
 
 /// The difference that a change makes to the sizes of a segment and of its table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,12 +23,21 @@ pub(super) struct Cost {
 /// Rows whose windows start in one interval; for a store that doesn't expire, all rows.
 #[derive(Default)]
 pub(super) struct Segment {
-    rows: RowMap<TableRow>,
+    rows: RowMap<PackedRow>,
     bytes: Cost,
+    /// Places of rows that may be unsaved. Another row may have taken the place since, here and below.
+    unsaved: Vec<u32>,
+    /// Places of rows in the batch that is being persisted.
+    saving: Vec<u32>,
+    /// Places of rows that may be evicted, those listed first first.
+    saved: VecDeque<u32>,
 }
 
-fn cost(id: &ShortBytes, row: &TableRow) -> Cost {
-    let all = ROW_BYTES + id.heap_bytes() + row.version.heap_bytes();
+/// Rows on their way to the backend: id and stored form, `None` for a deletion.
+pub(super) type Frozen = Vec<(ShortBytes, Option<ShortBytes>)>;
+
+fn cost(row: &PackedRow) -> Cost {
+    let all = ROW_BYTES + row.heap_bytes();
     Cost { all, unsaved: if row.progress == Progress::Saved { 0 } else { all } }
 }
 
@@ -56,51 +50,133 @@ impl Segment {
         self.rows.is_empty()
     }
 
-    pub(super) fn find(&self, hash: u64, id: &[u8]) -> Option<u32> {
-        self.rows.find(hash, id)
-    }
-
     /// Finds a row and marks it as used.
-    pub(super) fn touch(&mut self, hash: u64, id: &[u8]) -> Option<&TableRow> {
+    pub(super) fn touch(&mut self, hash: u64, id: &[u8]) -> Option<VersionRef<'_>> {
         let place = self.rows.find(hash, id)?;
-        let (_, row) = self.rows.at_mut(place)?;
+        let row = self.rows.at_mut(place)?;
         row.used = true;
-        Some(row)
+        Some(row.version())
     }
 
     /// Changes the row at a place through `change`, if there is one.
-    pub(super) fn change<R>(&mut self, place: u32, change: impl FnOnce(&ShortBytes, &mut TableRow) -> R) -> Option<R> {
-        let (id, row) = self.rows.at_mut(place)?;
-        self.bytes.take(cost(id, row));
-        let result = change(id, row);
-        self.bytes.add(cost(id, row));
+    fn change<R>(&mut self, place: u32, change: impl FnOnce(&mut PackedRow) -> R) -> Option<R> {
+        let row = self.rows.at_mut(place)?;
+        self.bytes.take(cost(row));
+        let result = change(row);
+        self.bytes.add(cost(row));
         Some(result)
     }
 
     /// Sets a row. Gives its place, and what it was before.
-    pub(super) fn set(
-        &mut self,
-        hash: u64,
-        id: &[u8],
-        version: Version,
-        progress: Progress,
-    ) -> (u32, Option<(Progress, Version)>) {
+    fn set(&mut self, hash: u64, id: &[u8], version: VersionRef<'_>, progress: Progress) -> (u32, Option<Progress>) {
         if let Some(place) = self.rows.find(hash, id) {
-            let before = self.change(place, |_, row| {
+            let before = self.change(place, |row| {
                 row.used = true;
-                (std::mem::replace(&mut row.progress, progress), std::mem::replace(&mut row.version, version))
+                row.set(version);
+                std::mem::replace(&mut row.progress, progress)
             });
             return (place, before);
         }
-        let row = TableRow { version, progress, used: false, listed: false };
-        let id = ShortBytes::from(id);
-        self.bytes.add(cost(&id, &row));
-        (self.rows.insert(hash, id, row), None)
+        let row = PackedRow::new(id, version, progress);
+        self.bytes.add(cost(&row));
+        (self.rows.insert(hash, row), None)
     }
 
-    pub(super) fn remove(&mut self, place: u32) {
-        if let Some((id, row)) = self.rows.remove(place) {
-            self.bytes.take(cost(&id, &row));
+    /// A newer committed version of a row.
+    pub(super) fn write(&mut self, hash: u64, id: &[u8], version: VersionRef<'_>) {
+        let (place, before) = self.set(hash, id, version, Progress::Unsaved);
+        if before != Some(Progress::Unsaved) {
+            self.unsaved.push(place);
+        }
+    }
+
+    /// A row of which the backend said this.
+    pub(super) fn remember(&mut self, hash: u64, id: &[u8], version: VersionRef<'_>) {
+        let (place, _) = self.set(hash, id, version, Progress::Saved);
+        self.list(place);
+    }
+
+    /// The version of a row that is saved.
+    pub(super) fn saved_version(&self, hash: u64, id: &[u8]) -> Option<Version> {
+        let row = self.rows.at(self.rows.find(hash, id)?)?;
+        (row.progress == Progress::Saved).then(|| row.version().to_version())
+    }
+
+    /// Forgets a row.
+    pub(super) fn forget(&mut self, hash: u64, id: &[u8]) {
+        if let Some(place) = self.rows.find(hash, id) {
+            self.remove(place);
+        }
+    }
+
+    fn remove(&mut self, place: u32) {
+        if let Some(row) = self.rows.remove(place) {
+            self.bytes.take(cost(&row));
+        }
+    }
+
+    fn list(&mut self, place: u32) {
+        if self.change(place, |row| std::mem::replace(&mut row.listed, true)) == Some(false) {
+            self.saved.push_back(place);
+        }
+    }
+
+    /// Adds its unsaved rows to `frozen`, saving from now on; those that have `expired` are forgotten instead.
+    pub(super) fn freeze(&mut self, frozen: &mut Frozen, expired: impl Fn(&[u8]) -> bool) {
+        debug_assert!(self.saving.is_empty(), "one batch at a time");
+        for place in std::mem::take(&mut self.unsaved) {
+            let Some(row) = self.rows.at_mut(place).filter(|row| row.progress == Progress::Unsaved) else { continue };
+            if expired(row.id()) {
+                self.remove(place);
+            } else {
+                // Costs as much as an unsaved one.
+                row.progress = Progress::Saving;
+                frozen.push((row.id().into(), row.version().stored()));
+                self.saving.push(place);
+            }
+        }
+    }
+
+    /// The rows of the last [`Segment::freeze`] are saved, or unsaved again. Rows written since stay unsaved. `stale`
+    /// plants a bug: it gives older versions, which the saved rows get.
+    pub(super) fn persisted(&mut self, durable: bool, mut stale: impl FnMut(&[u8]) -> Option<Version>) {
+        let progress = if durable { Progress::Saved } else { Progress::Unsaved };
+        for place in std::mem::take(&mut self.saving) {
+            let changed = self.change(place, |row| {
+                let was_saving = row.progress == Progress::Saving;
+                if was_saving {
+                    row.progress = progress;
+                    if durable && let Some(stale) = stale(row.id()) {
+                        row.set(stale.borrowed());
+                    }
+                }
+                was_saving
+            });
+            match (changed, durable) {
+                (Some(true), true) => self.list(place),
+                (Some(true), false) => self.unsaved.push(place),
+                _ => {}
+            }
+        }
+    }
+
+    /// Looks at each listed row once and drops saved ones until `bytes` are free; with `spare_used`, those not used
+    /// since the last look.
+    pub(super) fn evict(&mut self, bytes: usize, spare_used: bool) {
+        let goal = self.bytes.all.saturating_sub(bytes);
+        for _ in 0..self.saved.len() {
+            if self.bytes.all <= goal {
+                break;
+            }
+            let Some(place) = self.saved.pop_front() else { break };
+            let Some(row) = self.rows.at_mut(place) else { continue };
+            let saved = row.progress == Progress::Saved;
+            row.listed = saved && std::mem::take(&mut row.used) && spare_used;
+            if row.listed {
+                self.saved.push_back(place);
+            } else if saved {
+                self.remove(place);
+            }
         }
     }
 
@@ -115,8 +191,8 @@ impl Segment {
     }
 
     /// The version of a row that [`Segment::sorted`] gave.
-    pub(super) fn version_of(&self, id: &[u8]) -> &Version {
-        &self.rows.of(id).version
+    pub(super) fn version_of(&self, id: &[u8]) -> VersionRef<'_> {
+        self.rows.of(id).version()
     }
 }
 

@@ -150,14 +150,14 @@ impl Store {
         } else if let Some(version) = self.frozen.as_ref().and_then(|frozen| frozen.get(hash, row)) {
             version.clone()
         } else if let Some(version) = self.table.get(hash, row) {
-            version.clone()
+            version.to_version()
         } else if self.backend_may_have(row) {
             let found = match self.backend.get(row).map_err(|fault| self.blame(fault))? {
                 Some(stored) => Some(Row::from_stored(&stored).map_err(|fault| self.blame(fault))?),
                 None => None,
             };
             let version = Version::from(found);
-            self.table.remember(hash, row, version.clone());
+            self.table.remember(hash, row, version.borrowed());
             version
         } else {
             Version::from(None)
@@ -196,7 +196,7 @@ impl Store {
         let bounds = (Bound::Included(from), to.map_or(Bound::Unbounded, Bound::Excluded));
         for overlay in std::iter::once(&self.open).chain(&self.frozen) {
             let rows = overlay.sorted().range::<[u8], _>(bounds);
-            memory.add(rows.map(|id| (id, overlay.version_of(id))));
+            memory.add(rows.map(|id| (id, overlay.version_of(id).borrowed())));
         }
         memory.add(self.table.range(from, to));
 

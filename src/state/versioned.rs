@@ -3,8 +3,7 @@
 use super::{
     Row, Store, StoreKind,
     keys::{DELETED, LIVE, refused_row, split_version_row, version_prefix, version_row},
-    row::Version,
-    row_map::hash,
+    row::{Version, VersionRef},
 };
 use crate::{
     fault::{Fault, Result},
@@ -213,9 +212,8 @@ impl Store {
         if self.history_ms().is_ok_and(in_time) {
             self.rows_time = self.rows_time.max(timestamp);
             self.advance_stream_time(timestamp);
-            let value = Some(stored_form(value.cloned()).into());
-            let row = version_row(key, timestamp);
-            self.write(hash(&row), &row, Version { value, timestamp });
+            let value = stored_form(value.cloned());
+            self.write(&version_row(key, timestamp), VersionRef { value: Some(&value), timestamp });
         }
     }
 }
