@@ -11,6 +11,8 @@ mod flights;
 mod fraud_detector;
 mod invoices;
 mod order_aggregator;
+mod order_choreography;
+mod order_saga;
 mod order_splitter;
 mod revenue;
 pub mod systems;
@@ -36,6 +38,8 @@ pub fn catalogue() -> Catalogue {
         order_aggregator::ENTRY,
         event_router::ENTRY,
         deduplicator::ENTRY,
+        order_saga::ENTRY,
+        order_choreography::ENTRY,
         bench::WINDOW_COUNT,
         bench::WINDOW_SUM,
         bench::REPARTITION_COUNT,

@@ -20,6 +20,9 @@ const JOIN_MS_MAX: i64 = 60_000;
 /// The longest step of the model's time in that.
 const JOIN_STEP_MS_MAX: i64 = 100;
 
+/// The longest silence of the member while the clock advances; well below the timeout of its session.
+const HEARTBEAT_MS_MAX: i64 = 1_000;
+
 /// What a [`TestDriver`] runs with.
 #[derive(Debug, Clone)]
 pub struct DriverOptions {
@@ -276,8 +279,13 @@ impl TestDriver {
     /// # Errors
     /// As [`TestDriver::pipe`].
     pub fn advance(&mut self, by: Duration) -> Result<()> {
-        self.now += i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-        self.log.tick(self.now);
+        let end = self.now.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX));
+        // A member that is silent for long leaves its group: it goes on telling of itself, and does nothing else.
+        while self.now < end {
+            self.now = (self.now + HEARTBEAT_MS_MAX).min(end);
+            self.log.tick(self.now);
+            self.member.client.group(&mut self.log, self.now);
+        }
         self.settle()
     }
 
@@ -389,6 +397,46 @@ mod tests {
         codec::serdes,
         topology::{Materialized, StreamsBuilder},
     };
+
+    /// Forwards the clock of each call of its schedule.
+    struct Clock;
+
+    impl crate::operator::Processor<String, String, String, i64> for Clock {
+        fn init(&mut self, cx: &mut crate::operator::ProcessorContext<'_, String, i64>) -> Result<()> {
+            cx.schedule(Duration::from_secs(60), crate::operator::Punctuation::WallClock).map(drop)
+        }
+
+        fn process(
+            &mut self,
+            _: &mut crate::operator::ProcessorContext<'_, String, i64>,
+            _: crate::record::Record<'_, String, String>,
+        ) -> Result<()> {
+            Ok(())
+        }
+
+        fn punctuate(
+            &mut self,
+            cx: &mut crate::operator::ProcessorContext<'_, String, i64>,
+            _: crate::operator::ScheduleId,
+            timestamp: Timestamp,
+        ) -> Result<()> {
+            cx.forward(crate::record::Record::new(None, Some(&timestamp), timestamp))
+        }
+    }
+
+    /// A schedule is due once however far the clock goes (P-23), and the member stays in its group meanwhile.
+    #[test]
+    fn the_clock_may_go_far_at_once() {
+        let builder = StreamsBuilder::new();
+        builder.stream::<String, String>("in").process(|| Clock, &[]).to("out");
+        let mut driver = TestDriver::new(builder.build().unwrap()).unwrap();
+        let start = driver.now();
+        for (hours, calls) in [(1, 1), (24, 1), (0, 0)] {
+            driver.advance(Duration::from_secs(hours * 3_600)).unwrap();
+            assert_eq!(driver.read("out", &serdes::string(), &serdes::i64()).unwrap().len(), calls, "{hours} hours");
+        }
+        assert_eq!(driver.now(), start + 25 * 3_600_000);
+    }
 
     #[test]
     fn records_flow_through_repartition_topics_and_stores_can_be_read() {

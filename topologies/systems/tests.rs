@@ -65,7 +65,7 @@ struct Step {
 /// The records of a sample in the order of their times.
 fn steps(entry: &Entry) -> Vec<Step> {
     let mut steps = Vec::new();
-    for topic in entry.inputs {
+    for topic in inputs(entry) {
         let text = text_of(&data().join(entry.name).join(format!("{}.jsonl", topic.name))).unwrap();
         for line in text.lines() {
             let line: Value = parse(line).unwrap();
