@@ -12,12 +12,16 @@ mod fraud_detector;
 mod invoices;
 mod order_aggregator;
 mod order_choreography;
+mod order_history;
 mod order_saga;
 mod order_splitter;
+mod orders_cqrs;
 mod revenue;
+mod strangler;
 pub mod systems;
 #[cfg(test)]
 mod testing;
+mod versioned_events;
 mod word_count;
 
 use millstream::cli::Catalogue;
@@ -40,6 +44,10 @@ pub fn catalogue() -> Catalogue {
         deduplicator::ENTRY,
         order_saga::ENTRY,
         order_choreography::ENTRY,
+        order_history::ENTRY,
+        orders_cqrs::ENTRY,
+        versioned_events::ENTRY,
+        strangler::ENTRY,
         bench::WINDOW_COUNT,
         bench::WINDOW_SUM,
         bench::REPARTITION_COUNT,
