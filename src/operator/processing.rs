@@ -5,9 +5,17 @@ use crate::{
     codec::Serde,
     fault::{Fault, Result},
     record::{SourceContext, StoreIx, TaskId, Timestamp},
-    state::{KeyValueStore, SessionStore, Store, VersionedKeyValueStore, WindowStore},
+    state::{
+        GlobalStore, KeyValueStore, ReadOnlyKeyValueStore, SessionStore, Store, VersionedKeyValueStore, WindowStore,
+        refused,
+    },
 };
-use std::{any::Any, collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 /// The serdes of a store, for the processors that are connected to it.
 pub(crate) struct StoreTypes<K, V> {
@@ -18,11 +26,19 @@ pub(crate) struct StoreTypes<K, V> {
 /// A store that a processor is connected to: its place, and its [`StoreTypes`].
 pub(crate) type Connected = (StoreIx, Arc<dyn Any + Send + Sync>);
 
+/// A global store and its [`StoreTypes`].
+pub(crate) type Global = (Arc<GlobalStore>, Arc<dyn Any + Send + Sync>);
+
 /// The node of a processor, and its stores.
+#[derive(Default)]
 pub(crate) struct Place {
     pub name: Arc<str>,
     pub node: usize,
     pub stores: BTreeMap<Arc<str>, Connected>,
+    /// Those of its stores that only their topics fill.
+    pub read_only: BTreeSet<Arc<str>>,
+    /// Every global store, with its [`StoreTypes`].
+    pub globals: BTreeMap<Arc<str>, Global>,
 }
 
 impl Place {
@@ -61,12 +77,42 @@ impl<'a> ProcessingContext<'a> {
 
     fn typed<K: 'static, V: 'static>(&self, name: &str) -> Result<(StoreIx, &'a StoreTypes<K, V>)> {
         let (store, types) = self.connected(name)?;
-        let types = types.downcast_ref::<StoreTypes<K, V>>().ok_or_else(|| {
+        Ok((*store, self.types_of(name, types)?))
+    }
+
+    fn types_of<K: 'static, V: 'static>(
+        &self,
+        name: &str,
+        types: &'a Arc<dyn Any + Send + Sync>,
+    ) -> Result<&'a StoreTypes<K, V>> {
+        types.downcast_ref::<StoreTypes<K, V>>().ok_or_else(|| {
             let (key, value) = (std::any::type_name::<K>(), std::any::type_name::<V>());
             let fault = self.place.fault(format!("store `{name}` does not hold `{key}` and `{value}`"));
             fault.hint("ask for the types that it was added with")
+        })
+    }
+
+    /// A global store, or the rows of a global table: every processor may read them, and is connected to none (P-2).
+    ///
+    /// ```
+    /// use millstream::{fault::Result, operator::ProcessingContext};
+    ///
+    /// fn name_of(cx: &ProcessingContext<'_>, airport: &String) -> Result<Option<String>> {
+    ///     cx.global_store::<String, String>("airports")?.get(airport)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// When there is none of this name, or it holds other types.
+    pub fn global_store<K: 'static, V: 'static>(&self, name: &str) -> Result<ReadOnlyKeyValueStore<'a, K, V>> {
+        let place: &'a Place = self.place;
+        let (store, types) = place.globals.get(name).ok_or_else(|| {
+            place
+                .fault(format!("there is no global store `{name}`"))
+                .hint("add it with StreamsBuilder::add_global_store")
         })?;
-        Ok((*store, types))
+        let types = self.types_of(name, types)?;
+        Ok(ReadOnlyKeyValueStore::new(store, &types.key, &types.value))
     }
 
     /// A key-value store that this processor is connected to. Writes have the time of the record in hand, or of the
@@ -76,7 +122,9 @@ impl<'a> ProcessingContext<'a> {
     /// When it isn't connected, holds other types, or is of another kind.
     pub fn store<K: 'static, V: 'static>(&mut self, name: &str) -> Result<KeyValueStore<'_, K, V>> {
         let (store, types) = self.typed(name)?;
-        KeyValueStore::new(self.cx.store(store), &types.key, &types.value, self.timestamp)
+        let read_only = self.place.read_only.contains(name);
+        let view = KeyValueStore::new(self.cx.store(store), &types.key, &types.value, self.timestamp)?;
+        Ok(view.read_only(read_only))
     }
 
     /// A window store that this processor is connected to.
@@ -104,7 +152,8 @@ impl<'a> ProcessingContext<'a> {
     /// As [`ProcessingContext::store`].
     pub fn versioned_store<K: 'static, V: 'static>(&mut self, name: &str) -> Result<VersionedKeyValueStore<'_, K, V>> {
         let (store, types) = self.typed(name)?;
-        VersionedKeyValueStore::new(self.cx.store(store), &types.key, &types.value)
+        let read_only = self.place.read_only.contains(name);
+        Ok(VersionedKeyValueStore::new(self.cx.store(store), &types.key, &types.value)?.read_only(read_only))
     }
 
     /// The rows of a store as bytes: the ground for a store of your own, which is a type that reads and writes rows in
@@ -128,9 +177,12 @@ impl<'a> ProcessingContext<'a> {
     /// ```
     ///
     /// # Errors
-    /// When it isn't connected.
+    /// When it isn't connected, or only its topic fills it.
     pub fn rows(&mut self, name: &str) -> Result<&mut Store> {
         let (store, _) = self.connected(name)?;
+        if self.place.read_only.contains(name) {
+            return Err(refused(name));
+        }
         Ok(self.cx.store(*store))
     }
 

@@ -210,7 +210,7 @@ mod tests {
         let (child, children) = collect();
         let types: Arc<dyn Any + Send + Sync> = Arc::new(StoreTypes { key: serdes::string(), value: serdes::i64() });
         let stores = BTreeMap::from([("counts".into(), (StoreIx(0), types))]);
-        let place = Place { name: "counter".into(), node: 3, stores };
+        let place = Place { name: "counter".into(), node: 3, stores, ..Place::default() };
         let around = Surroundings { place, child_names: vec!["child".into()], children };
         (UserNode { processor: RefCell::new(Box::new(Counter)), around }, child)
     }

@@ -22,6 +22,18 @@ struct Contents {
     dropped: u64,
 }
 
+impl Contents {
+    /// Refuses to answer before the restore: an empty answer would be a wrong one.
+    fn check(&self, name: &str) -> Result<()> {
+        if self.restored {
+            return Ok(());
+        }
+        Err(Fault::stop("a global table is read before it is restored")
+            .at(format!("store {name}"))
+            .hint("the driver has to read its topic to the end before tasks start"))
+    }
+}
+
 /// The rows of a global table, in memory. They belong to no task and no transaction: a write is seen at once, and what is
 /// read is not exactly-once, as in Kafka Streams. There is no changelog but the topic itself.
 pub struct GlobalStore {
@@ -61,12 +73,27 @@ impl GlobalStore {
     /// When the table is not restored: an empty answer would be a wrong one.
     pub fn get(&self, key: &[u8]) -> Result<Option<Row>> {
         let contents = self.read();
-        if !contents.restored {
-            return Err(Fault::stop("a global table is read before it is restored")
-                .at(format!("store {}", self.name))
-                .hint("the driver has to read its topic to the end before tasks start"));
-        }
+        contents.check(&self.name)?;
         Ok(contents.rows.get(key).cloned())
+    }
+
+    /// The row of a key while its topic is read: restored or not.
+    pub(super) fn peek(&self, key: &[u8]) -> Option<Row> {
+        self.read().rows.get(key).cloned()
+    }
+
+    /// Rows with `from <= key < to` in order of their keys; without `to` up to the last one.
+    ///
+    /// # Errors
+    /// As [`GlobalStore::get`].
+    pub fn range(&self, from: &[u8], to: Option<&[u8]>) -> Result<Vec<(Bytes, Row)>> {
+        let contents = self.read();
+        contents.check(&self.name)?;
+        let bounds = (Bound::Included(from), to.map_or(Bound::Unbounded, Bound::Excluded));
+        if to.is_some_and(|to| to <= from) {
+            return Ok(Vec::new());
+        }
+        Ok(contents.rows.range::<[u8], _>(bounds).map(|(key, row)| (key.clone(), row.clone())).collect())
     }
 
     /// Every row in order of its key.

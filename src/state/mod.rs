@@ -52,4 +52,8 @@ pub use short_bytes::ShortBytes;
 pub use spec::{StoreKind, StoreSpec};
 pub use store::Store;
 pub use versioned::{VersionPut, VersionRow};
-pub use views::{KeyValueStore, SessionStore, ValueAndTimestamp, VersionedKeyValueStore, VersionedRecord, WindowStore};
+pub use views::{
+    GlobalUpdates, KeyValueStore, ReadOnlyKeyValueStore, SessionStore, ValueAndTimestamp, VersionedKeyValueStore,
+    VersionedRecord, WindowStore,
+};
+pub(crate) use views::{Written, refused};

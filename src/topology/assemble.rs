@@ -10,7 +10,12 @@ use crate::{
     record::StoreIx,
     topology::{FlushPoint, Resolved, plan::StoreTypes},
 };
-use std::{any::Any, collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{
+    any::Any,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    sync::Arc,
+};
 
 /// Makes the running node of a plan node; written where the node's types were known.
 pub(crate) type Factory = Arc<dyn Fn(&mut Assembly<'_>) -> Result<Built> + Send + Sync>;
@@ -62,6 +67,8 @@ pub(crate) struct Assembly<'a> {
     pub stores: &'a BTreeMap<Arc<str>, StoreIx>,
     /// Serdes of stores that processors may connect to.
     pub types: &'a BTreeMap<Arc<str>, StoreTypes>,
+    /// Stores that only their topics fill.
+    pub read_only: &'a BTreeSet<Arc<str>>,
     /// Names of the operator times so far.
     pub times: &'a mut Vec<Arc<str>>,
     /// Caches so far.

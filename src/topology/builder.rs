@@ -298,7 +298,7 @@ impl StreamsBuilder {
 }
 
 /// A source of user topics.
-fn source_plan<K: 'static, V: 'static>(
+pub(super) fn source_plan<K: 'static, V: 'static>(
     plan: &mut Plan,
     name: Arc<str>,
     topics: Vec<Arc<str>>,

@@ -9,15 +9,15 @@ use super::{
 use crate::{
     codec::Face,
     fault::{Fault, Result},
-    operator::{OnError, extract::Extractor, global_join::GlobalJoin},
+    operator::{OnError, extract::Extractor, global_join::GlobalJoin, processing::StoreTypes},
     record::{Offset, RawRecord, Timestamp},
-    state::{GlobalStore, Row},
+    state::{GlobalStore, Row, Written},
 };
 use bytes::Bytes;
-use std::{fmt, marker::PhantomData, sync::Arc};
+use std::{collections::BTreeMap, fmt, marker::PhantomData, sync::Arc};
 
-/// A record's row in a global table; `None` leaves the record out.
-pub(crate) type ReadGlobal = Arc<dyn Fn(&RawRecord) -> Result<Option<(Bytes, Option<Row>)>> + Send + Sync>;
+/// Writes what a record says into a global store. False leaves the record out.
+pub(crate) type ReadGlobal = Arc<dyn Fn(&RawRecord, &mut Written<'_>) -> Result<bool> + Send + Sync>;
 
 /// A topic that is read whole by every process, as a table. Only streams can be joined with it.
 pub struct GlobalKTable<K, V> {
@@ -100,54 +100,67 @@ impl StreamsBuilder {
         let name = plan.name(given, "KTABLE-SOURCE-");
         let key = plan.need(consumed.key.as_ref().or(materialized.key.as_ref()), "key", &name);
         let value = plan.need(consumed.value.as_ref().or(materialized.value.as_ref()), "value", &name);
-        let types = (key.clone(), value.clone(), consumed.extractor, consumed.on_decode_error);
-        let place = source.clone();
-        let read: ReadGlobal = Arc::new(move |raw| {
-            let (key, value, extractor, on_error) = &types;
-            read_row(&place, raw, key, value, extractor, *on_error)
+        let reader = GlobalReader {
+            source: source.clone(),
+            key: key.clone(),
+            value: value.clone(),
+            extractor: consumed.extractor,
+            on_decode_error: consumed.on_decode_error,
+        };
+        let read: ReadGlobal = Arc::new(move |raw, written| {
+            let Some(id) = &raw.key else { return Ok(false) };
+            let Some((.., timestamp)) = reader.record(raw)? else { return Ok(false) };
+            let row = raw.value.as_ref().map(|value| Row { value: (&value[..]).into(), timestamp });
+            written.rows.insert(Bytes::copy_from_slice(id), row);
+            Ok(true)
         });
-        let face = key.known().zip(value.known()).map(|(key, value)| Face::new(key, value));
+        let serdes = key.known().zip(value.known());
+        let face = serdes.clone().map(|(key, value)| Face::new(key, value));
+        let types = serdes.map(|(key, value)| Arc::new(StoreTypes { key, value }) as _);
         let (topic, processor) = (topic.into(), name.clone());
-        let global = GlobalPlan { source, processor, topic, store: store.clone(), face, read };
+        let global = GlobalPlan { source, processor, topic, store: store.clone(), types, face, read };
         plan.add(&[], name, Logical::Global(global));
         GlobalKTable { plan: shared.clone(), store, key, value }
     }
 }
 
-/// Checks a record as a source does, and gives the row that it writes.
-fn read_row<K: 'static, V: 'static>(
-    source: &str,
-    raw: &RawRecord,
-    key: &Needed<K>,
-    value: &Needed<V>,
-    extractor: &Extractor<K, V>,
-    on_error: Option<OnError>,
-) -> Result<Option<(Bytes, Option<Row>)>> {
-    let place = || format!("source {source}, offset {}", raw.offset);
-    let Some(id) = &raw.key else { return Ok(None) };
-    let read = || -> Result<(K, Option<V>)> {
-        Ok((key.get()?.decode(id)?, raw.value.as_ref().map(|bytes| value.get()?.decode(bytes)).transpose()?))
-    };
-    match read() {
-        Ok(_) => {}
-        Err(_) if on_error == Some(OnError::Continue) => return Ok(None),
-        Err(fault) => {
-            return Err(Fault::stop(format!("a record can't be read: {}", fault.what()))
-                .at(place())
-                .hint("mend the serde, or leave such records out (Consumed::on_decode_error)"));
+/// Key, value and time of a record.
+type Parts<K, V> = (Option<K>, Option<V>, Timestamp);
+
+/// Reads the records of a global store's topic as a source does.
+pub(super) struct GlobalReader<K, V> {
+    pub source: Arc<str>,
+    pub key: Needed<K>,
+    pub value: Needed<V>,
+    pub extractor: Extractor<K, V>,
+    pub on_decode_error: Option<OnError>,
+}
+
+impl<K: 'static, V: 'static> GlobalReader<K, V> {
+    /// Key, value and time of a record; `None` leaves it out.
+    pub fn record(&self, raw: &RawRecord) -> Result<Option<Parts<K, V>>> {
+        let place = || format!("source {}, offset {}", self.source, raw.offset);
+        let read = || -> Result<(Option<K>, Option<V>)> {
+            let key = raw.key.as_ref().map(|bytes| self.key.get()?.decode(bytes)).transpose()?;
+            Ok((key, raw.value.as_ref().map(|bytes| self.value.get()?.decode(bytes)).transpose()?))
+        };
+        let (key, value) = match read() {
+            Ok(read) => read,
+            Err(_) if self.on_decode_error == Some(OnError::Continue) => return Ok(None),
+            Err(fault) => {
+                return Err(Fault::stop(format!("a record can't be read: {}", fault.what()))
+                    .at(place())
+                    .hint("mend the serde, or leave such records out (Consumed::on_decode_error)"));
+            }
+        };
+        match self.extractor {
+            Extractor::FailOnInvalid if raw.timestamp < 0 => {
+                Err(Fault::stop("the record has no valid timestamp").at(place()))
+            }
+            _ if raw.timestamp < 0 => Ok(None),
+            _ => Ok(Some((key, value, raw.timestamp))),
         }
-    };
-    let timestamp: Timestamp = match extractor {
-        Extractor::FailOnInvalid if raw.timestamp < 0 => {
-            return Err(Fault::stop("the record has no valid timestamp").at(place()));
-        }
-        _ => raw.timestamp,
-    };
-    if timestamp < 0 {
-        return Ok(None);
     }
-    let row = raw.value.as_ref().map(|value| Row { value: (&value[..]).into(), timestamp });
-    Ok(Some((Bytes::copy_from_slice(id), row)))
 }
 
 impl<K: 'static, V: 'static> KStream<K, V> {
@@ -286,13 +299,13 @@ impl GlobalTable {
     /// When a record can't be read and the table doesn't leave such records out.
     pub fn apply(&self, partition: i32, records: &[RawRecord], next: Offset) -> Result<()> {
         let position = self.store.position(partition).unwrap_or(0);
-        let (mut rows, mut dropped) = (Vec::new(), 0);
+        let mut written = Written { store: &self.store, rows: BTreeMap::new() };
+        let mut dropped = 0;
         for raw in records.iter().filter(|raw| raw.offset >= position) {
-            match (self.read)(raw).map_err(|fault| place(fault, &self.topic, partition))? {
-                Some(row) => rows.push(row),
-                None => dropped += 1,
-            }
+            let taken = (self.read)(raw, &mut written).map_err(|fault| place(fault, &self.topic, partition))?;
+            dropped += u64::from(!taken);
         }
+        let rows = written.rows.into_iter().collect();
         self.store.apply(partition, rows, next, dropped);
         Ok(())
     }

@@ -37,6 +37,7 @@ mod table_join;
 mod table_link;
 mod table_transform;
 mod to_table;
+mod topic_stores;
 mod windowed;
 mod windowing;
 

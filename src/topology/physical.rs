@@ -82,6 +82,8 @@ pub(crate) struct Physical {
     pub types: BTreeMap<Arc<str>, StoreTypes>,
     /// How the rows of stores look to queries from outside, where the serdes are known.
     pub faces: BTreeMap<Arc<str>, Face>,
+    /// Stores that only their topics fill: processors read them.
+    pub read_only: BTreeSet<Arc<str>>,
     /// Repartition topics in order of writing.
     pub repartitions: Vec<RepartitionTopic>,
     /// Sources whose topics must have equal partition counts (D-162).
@@ -118,6 +120,7 @@ impl Physical {
             stores: plan.stores.iter().map(|(s, ..)| (s.name.clone(), s.clone())).collect(),
             types: plan.stores.iter().map(|(s, t, _)| (s.name.clone(), t.clone())).collect(),
             faces: plan.stores.iter().map(|(s, _, f)| (s.name.clone(), f.clone())).collect(),
+            read_only: BTreeSet::new(),
             repartitions: Vec::new(),
             copartitioned: Vec::new(),
             reused: BTreeMap::new(),
@@ -129,8 +132,13 @@ impl Physical {
         for node in writing_order(&nodes, &roots) {
             let parents: Vec<_> = nodes[node].parents.iter().map(|p| nodes[*p].name.clone()).collect();
             physical.write(&nodes[node], parents)?;
-            if let (true, Logical::TableSource(source, processor, rows)) = (reuse, &nodes[node].what) {
-                physical.reuse(source, processor, rows);
+            match &nodes[node].what {
+                Logical::TableSource(source, processor, rows) if reuse => physical.reuse(source, processor, rows),
+                Logical::TopicStore(source, processor, rows) => {
+                    physical.reuse(source, processor, rows);
+                    physical.read_only.extend(processor.stores.iter().map(|decl| decl.spec.name.clone()));
+                }
+                _ => {}
             }
         }
         physical.check_stores()?;
@@ -151,7 +159,7 @@ impl Physical {
                 }
                 self.source(source)
             }
-            Logical::TableSource(source, processor, _) => {
+            Logical::TableSource(source, processor, _) | Logical::TopicStore(source, processor, _) => {
                 self.source(source)?;
                 self.processor(processor, vec![source.name.clone()])
             }
@@ -279,6 +287,9 @@ impl Physical {
         if let Some(face) = &global.face {
             self.faces.insert(store.clone(), face.clone());
         }
+        if let Some(types) = &global.types {
+            self.types.insert(store.clone(), types.clone());
+        }
         self.globals.push(global.clone());
         Ok(())
     }
@@ -292,9 +303,13 @@ impl Physical {
         for node in &self.nodes {
             let Role::Processor { stores } = &node.role else { continue };
             if let Some(name) = stores.iter().find(|name| !self.stores.contains_key(*name)) {
+                let hint = match self.globals.iter().any(|global| global.store == *name) {
+                    true => "it is a global one: leave it out here, and ask ProcessingContext::global_store for it",
+                    false => "add it with StreamsBuilder::add_state_store",
+                };
                 return Err(Fault::stop(format!("store `{name}` is not added"))
                     .at(format!("node {}", node.name))
-                    .hint("add it with StreamsBuilder::add_state_store"));
+                    .hint(hint));
             }
         }
         Ok(())

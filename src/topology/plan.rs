@@ -116,6 +116,8 @@ pub(crate) struct GlobalPlan {
     pub processor: Arc<str>,
     pub topic: Arc<str>,
     pub store: Arc<str>,
+    /// For processors, which all may read it.
+    pub types: Option<StoreTypes>,
     pub face: Option<Face>,
     pub read: ReadGlobal,
 }
@@ -139,6 +141,8 @@ pub(crate) enum Logical {
     Source(SourcePlan),
     /// With what makes rows of the topic's records, for a restore from there.
     TableSource(SourcePlan, ProcessorPlan, SourceRows),
+    /// A store that only its topic fills, and that is always restored from there.
+    TopicStore(SourcePlan, ProcessorPlan, SourceRows),
     Processor(ProcessorPlan),
     /// Several processors of one call, each with the names of its parents. The last one is what children see.
     Processors(Vec<(ProcessorPlan, Vec<Arc<str>>)>),

@@ -1,7 +1,7 @@
 //! Processors in a stream.
 
 use super::{
-    KStream,
+    GlobalTable, KStream,
     assemble::{Assembly, Built},
     plan::{Changes, Logical, Plan, ProcessorPlan},
 };
@@ -34,7 +34,13 @@ pub(super) fn place(asm: &Assembly<'_>, names: &[Arc<str>]) -> Result<Place> {
     for name in names {
         stores.insert(name.clone(), (asm.store(name)?, asm.store_types(name)?));
     }
-    Ok(Place { name: asm.name.clone(), node: asm.node, stores })
+    let read_only = names.iter().filter(|name| asm.read_only.contains(*name)).cloned().collect();
+    let global = |table: &GlobalTable| {
+        let name = table.store.name();
+        Some((name.clone(), (table.store.clone(), asm.types.get(name)?.clone())))
+    };
+    let globals = asm.resolved.globals.iter().filter_map(global).collect();
+    Ok(Place { name: asm.name.clone(), node: asm.node, stores, read_only, globals })
 }
 
 /// Node, stores and children of a processor.

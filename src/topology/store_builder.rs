@@ -114,6 +114,10 @@ impl<K: 'static, V: 'static> StoreBuilder<K, V> {
         self
     }
 
+    pub(super) fn serdes(&self) -> (Serde<K>, Serde<V>) {
+        (self.types.key.clone(), self.types.value.clone())
+    }
+
     pub(super) fn into_parts(self) -> (StoreSpec, Arc<dyn Any + Send + Sync>, Face) {
         let face = Face::new(self.types.key.clone(), self.types.value.clone());
         (self.spec, Arc::new(self.types), face)

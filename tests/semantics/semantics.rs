@@ -10,6 +10,7 @@ mod stores;
 mod suppress;
 mod tables;
 mod times;
+mod topic_stores;
 
 use millstream::{
     codec::{Serde, serdes},

@@ -1,6 +1,6 @@
 //! A store by key.
 
-use super::{ValueAndTimestamp, above, above_prefix, collect, decode_row, encode_value, foreign};
+use super::{ValueAndTimestamp, above, above_prefix, collect, decode_row, encode_value, foreign, refused};
 use crate::{
     codec::Serde,
     fault::{Fault, Result},
@@ -18,6 +18,7 @@ pub struct KeyValueStore<'a, K, V> {
     keys: &'a Serde<K>,
     values: &'a Serde<V>,
     timestamp: Timestamp,
+    read_only: bool,
 }
 
 impl<'a, K: 'static, V: 'static> KeyValueStore<'a, K, V> {
@@ -27,10 +28,15 @@ impl<'a, K: 'static, V: 'static> KeyValueStore<'a, K, V> {
     /// When `store` is not by key.
     pub fn new(store: &'a mut Store, keys: &'a Serde<K>, values: &'a Serde<V>, timestamp: Timestamp) -> Result<Self> {
         match store.spec().kind {
-            StoreKind::KeyValue => Ok(Self { store, keys, values, timestamp }),
+            StoreKind::KeyValue => Ok(Self { store, keys, values, timestamp, read_only: false }),
             _ => Err(Fault::stop(format!("store {} is no key-value store", store.spec().name))
                 .hint("ask for it as what it was added as")),
         }
+    }
+
+    /// The same, without writes.
+    pub(crate) fn read_only(self, read_only: bool) -> Self {
+        Self { read_only, ..self }
     }
 
     /// The value of a key.
@@ -53,7 +59,7 @@ impl<'a, K: 'static, V: 'static> KeyValueStore<'a, K, V> {
     /// Sets the value of a key.
     ///
     /// # Errors
-    /// When key or value can't be written as bytes, or the disk fails.
+    /// When key or value can't be written as bytes, the disk fails, or the store is filled by its topic alone.
     pub fn put(&mut self, key: &K, value: &V) -> Result<()> {
         self.put_at(key, Some(value), self.timestamp)
     }
@@ -63,6 +69,9 @@ impl<'a, K: 'static, V: 'static> KeyValueStore<'a, K, V> {
     /// # Errors
     /// As [`KeyValueStore::put`].
     pub fn put_at(&mut self, key: &K, value: Option<&V>, timestamp: Timestamp) -> Result<()> {
+        if self.read_only {
+            return Err(refused(&self.store.spec().name));
+        }
         let value = encode_value(self.values, value)?;
         self.store.put(self.keys.to_bytes(key)?, value, timestamp).map(drop)
     }

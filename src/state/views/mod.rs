@@ -1,10 +1,13 @@
 //! Typed views over a store, as user processors see it. A view lasts for one piece of work; the rows stay in the store.
 
+mod global;
 mod key_value;
 mod session;
 mod versioned;
 mod window;
 
+pub(crate) use global::Written;
+pub use global::{GlobalUpdates, ReadOnlyKeyValueStore};
 pub use key_value::KeyValueStore;
 pub use session::SessionStore;
 pub use versioned::{VersionedKeyValueStore, VersionedRecord};
@@ -49,6 +52,13 @@ fn foreign(store: &str, fault: Fault) -> Fault {
 
 fn encode_value<V: 'static>(serde: &Serde<V>, value: Option<&V>) -> Result<Option<Bytes>> {
     value.map(|value| serde.to_bytes(value)).transpose()
+}
+
+/// A write to a store that only its topic fills (P-2).
+pub(crate) fn refused(store: &str) -> Fault {
+    Fault::stop("the store is read-only")
+        .at(format!("store {store}"))
+        .hint("only records of its topic change it: write to the topic, or use a store of your own")
 }
 
 /// Runs a scan and collects what `keep` makes of each row.

@@ -1,6 +1,6 @@
 //! A store of versions by key.
 
-use super::{encode_value, foreign};
+use super::{encode_value, foreign, refused};
 use crate::{
     codec::Serde,
     fault::{Fault, Result},
@@ -25,6 +25,7 @@ pub struct VersionedKeyValueStore<'a, K, V> {
     store: &'a mut Store,
     keys: &'a Serde<K>,
     values: &'a Serde<V>,
+    read_only: bool,
 }
 
 impl<'a, K: 'static, V: 'static> VersionedKeyValueStore<'a, K, V> {
@@ -34,17 +35,25 @@ impl<'a, K: 'static, V: 'static> VersionedKeyValueStore<'a, K, V> {
     /// When `store` is no versioned store.
     pub fn new(store: &'a mut Store, keys: &'a Serde<K>, values: &'a Serde<V>) -> Result<Self> {
         match store.spec().kind {
-            StoreKind::Versioned { .. } => Ok(Self { store, keys, values }),
+            StoreKind::Versioned { .. } => Ok(Self { store, keys, values, read_only: false }),
             _ => Err(Fault::stop(format!("store {} is no versioned store", store.spec().name))
                 .hint("ask for it as what it was added as")),
         }
     }
 
+    /// The same, without writes.
+    pub(crate) fn read_only(self, read_only: bool) -> Self {
+        Self { read_only, ..self }
+    }
+
     /// Writes the version that begins at `timestamp`; `None` deletes the key from then on.
     ///
     /// # Errors
-    /// When key or value can't be written as bytes, or the disk fails.
+    /// When key or value can't be written as bytes, the disk fails, or the store is filled by its topic alone.
     pub fn put(&mut self, key: &K, value: Option<&V>, timestamp: Timestamp) -> Result<VersionPut> {
+        if self.read_only {
+            return Err(refused(&self.store.spec().name));
+        }
         let value = encode_value(self.values, value)?;
         self.store.put_version(&self.keys.to_bytes(key)?, value, timestamp)
     }

@@ -1,7 +1,13 @@
 //! Tables: joined with each other and with streams, regrouped, versioned, and on a source topic as changelog.
 
 use super::{Play, both, maybe, ms, row};
-use crate::topology::{Consumed, Joined, KTable, Materialized, Optimization, StreamsBuilder};
+use crate::{
+    codec::serdes,
+    fault::Result,
+    operator::{Processor, ProcessorContext},
+    record::Record,
+    topology::{Consumed, Joined, KTable, Materialized, Optimization, StoreBuilder, StreamsBuilder},
+};
 
 pub(super) const TABLES: Play = Play {
     name: "tables",
@@ -63,7 +69,7 @@ fn versioned(builder: &StreamsBuilder) {
 
 pub(super) const SOURCE_TABLE: Play = Play {
     name: "source topic as changelog",
-    inputs: &["rows"],
+    inputs: &["rows", "names", "in"],
     before: 0,
     build: source_table,
     optimizations: &[Optimization::ReuseKtableSourceTopics],
@@ -74,7 +80,23 @@ pub(super) const SOURCE_TABLE: Play = Play {
 
 fn source_table(builder: &StreamsBuilder) {
     let rows = builder.table_with("rows", Consumed::default(), Materialized::as_store("rows"));
-    // With the old value in the result a row that was restored too far shows.
     rows.to_stream().to("rows-out");
     digits(&rows);
+    let names = StoreBuilder::key_value("names", serdes::string(), serdes::string());
+    builder.add_read_only_state_store(names, "names", Consumed::default());
+    builder.stream::<String, String>("in").process(|| Named, &["names"]).to("named-out");
+}
+
+/// Joins each record with the row of a store that only its topic fills.
+struct Named;
+
+impl Processor<String, String, String, String> for Named {
+    fn process(
+        &mut self,
+        cx: &mut ProcessorContext<'_, String, String>,
+        record: Record<'_, String, String>,
+    ) -> Result<()> {
+        let name = record.key.map(|key| cx.store::<String, String>("names")?.get(key)).transpose()?.flatten();
+        cx.forward(record.with_value(maybe(record.value, name.as_ref()).as_ref()))
+    }
 }
