@@ -51,6 +51,8 @@ pub(crate) struct TableTableJoin<K, V, VO, VR, F> {
     pub joiner: Arc<F>,
     pub needs: Needs,
     pub sends_old: bool,
+    /// This side's changes may be out of order (D-130).
+    pub versioned: bool,
     pub children: Children<K, Change<VR>>,
     pub takes: PhantomData<fn(V)>,
 }
@@ -65,7 +67,7 @@ where
             cx.dropped(Dropped::NullKey);
             return Ok(());
         };
-        if !change.is_latest {
+        if self.versioned && !change.is_latest {
             cx.dropped(Dropped::OutOfOrder);
             return Ok(());
         }
@@ -172,6 +174,7 @@ mod tests {
             joiner: Arc::new(pair),
             needs,
             sends_old: true,
+            versioned: true,
             children,
             takes: PhantomData,
         };

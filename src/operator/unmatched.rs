@@ -132,8 +132,9 @@ impl Unmatched {
         self.min_time(cx).wrapping_add(after_ms).wrapping_add(grace_ms) < cx.time(self.stream_time)
     }
 
-    /// Gives the rows whose windows are closed, in order of time, to `emit`, and deletes each after it. `wait_ms` tells
-    /// how long after its time a row of a side waits. `at` is the time of the record that made time advance.
+    /// Gives the rows whose windows are closed, in order of time, to `emit`. `wait_ms` tells how long after its time a row
+    /// of a side waits. `at` is the time of the record that made time advance. Each row is deleted after its successor was
+    /// given away: where one fails and a handler goes on, the one before it comes again, as in Kafka Streams.
     pub fn drain(
         &self,
         cx: &mut dyn Context,
@@ -143,6 +144,7 @@ impl Unmatched {
     ) -> Result<()> {
         let stream_time = cx.time(self.stream_time);
         let (mut open, mut min, mut from) = ([false; 2], NO_TIMESTAMP, Vec::new());
+        let mut emitted: Option<Bytes> = None;
         loop {
             let mut due = Vec::new();
             cx.store(self.store).scan(&from, None, false, &mut |id, row| {
@@ -165,10 +167,18 @@ impl Unmatched {
             for (row, list) in due {
                 let Some((time, left, _)) = split(&row) else { continue };
                 let (key, values) = (row.slice(9..), values(&list)?);
-                emit(cx, Waiting { time, left, key, values })?;
-                cx.store(self.store).put(row, None, at)?;
+                if let Err(fault) = emit(cx, Waiting { time, left, key, values }) {
+                    cx.set_time(self.min_time, time);
+                    return Err(fault);
+                }
+                if let Some(row) = emitted.replace(row) {
+                    cx.store(self.store).put(row, None, at)?;
+                }
             }
             if whole {
+                if let Some(row) = emitted {
+                    cx.store(self.store).put(row, None, at)?;
+                }
                 cx.set_time(self.min_time, min);
                 return Ok(());
             }

@@ -207,10 +207,10 @@ impl<K: Clone + 'static, V: 'static> KTable<K, V> {
         let right = plan.need(other.value.as_ref(), "value of the other table", &names.send);
 
         // Left rows subscribe.
-        let (foreign_key, of) = (Arc::new(foreign_key), (foreign.clone(), value.clone()));
+        let (foreign_key, of) = (Arc::new(foreign_key), (foreign.clone(), value.clone(), self.link.clone()));
         let send = plan.add_processor(&[self.node], &names.send, Vec::new(), move |asm| {
             Ok(Built::node(Send {
-                of: SendOf { foreign_key: of.0.get()?, value: of.1.get()?, left },
+                of: SendOf { foreign_key: of.0.get()?, value: of.1.get()?, left, versioned: of.2.is_versioned() },
                 extract: foreign_key.clone(),
                 children: asm.children::<KO, crate::operator::foreign_key::Subscription<K>>()?,
                 takes: PhantomData,
@@ -243,12 +243,13 @@ impl<K: Clone + 'static, V: 'static> KTable<K, V> {
             Ok(Built::node(Answer { right: (rights.getter)(asm)?, children: asm.children::<K, Response<VO>>()? }))
         });
         plan.connect_stores(answer, rights.stores);
-        let (store_name, types) = (names.store.clone(), (foreign, wrapped));
+        let (store_name, types) = (names.store.clone(), (foreign, wrapped, other.link.clone()));
         let notify = plan.add_processor(&[other.node], &names.notify, Vec::new(), move |asm| {
             Ok(Built::node::<KO, crate::record::Change<VO>, _>(Notify {
                 store: asm.store(&store_name)?,
                 foreign_key: types.0.get()?,
                 subscription: types.1.get()?,
+                versioned: types.2.is_versioned(),
                 children: asm.children::<K, Response<VO>>()?,
             }))
         });

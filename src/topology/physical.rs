@@ -252,6 +252,8 @@ impl Physical {
             }
             stores.push(name.clone());
         }
+        // Text of the topology shows the order of connection where two names fall into one bucket of Java's hash set.
+        stores.retain(|name| !processor.connected.contains(name));
         for name in &processor.connected {
             if !stores.contains(name) {
                 stores.push(name.clone());

@@ -184,8 +184,8 @@ impl<K: 'static, V: 'static> KTable<K, V> {
             let joiner = joiner.clone();
             Arc::new(move |mine: Option<&VO>, other: Option<&V>| joiner(other, mine))
         };
-        let this = side(this_name.clone(), &views.1, joiner.clone(), needs, &link);
-        let that = side(other_name.clone(), &views.0, reversed, needs.reversed(), &link);
+        let this = side(this_name.clone(), &views.1, joiner.clone(), needs, [&self.link, &link]);
+        let that = side(other_name.clone(), &views.0, reversed, needs.reversed(), [&other.link, &link]);
 
         let (key, value) = match materialized {
             Some(m) => (m.key.or_else(|| self.key.clone()), m.value),
@@ -231,13 +231,13 @@ fn left<V, VO, VR>(joiner: impl Fn(&V, Option<&VO>) -> Option<VR>) -> impl Fn(Op
     move |this, other| joiner(this?, other)
 }
 
-/// The processor of one side, which looks `other` up.
+/// The processor of one side, which looks `other` up; its changes come from the first link.
 fn side<K, V, VO, VR, F>(
     name: Arc<str>,
     other: &TableView<K, VO>,
     joiner: Arc<F>,
     needs: Needs,
-    link: &Arc<TableLink>,
+    [mine, link]: [&Arc<TableLink>; 2],
 ) -> ProcessorPlan
 where
     K: 'static,
@@ -246,7 +246,7 @@ where
     VR: 'static,
     F: Fn(Option<&V>, Option<&VO>) -> Option<VR> + Send + Sync + 'static,
 {
-    let (getter, link): (GetterFactory<K, VO>, _) = (other.getter.clone(), link.clone());
+    let (getter, mine, link): (GetterFactory<K, VO>, _, _) = (other.getter.clone(), mine.clone(), link.clone());
     ProcessorPlan {
         name,
         stores: Vec::new(),
@@ -257,6 +257,7 @@ where
                 joiner: joiner.clone(),
                 needs,
                 sends_old: link.sends_old(),
+                versioned: mine.is_versioned(),
                 children: asm.children()?,
                 takes: PhantomData,
             }))

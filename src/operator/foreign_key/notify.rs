@@ -18,6 +18,8 @@ pub(crate) struct Notify<K, KO, VO> {
     pub store: StoreIx,
     pub foreign_key: Serde<KO>,
     pub subscription: Serde<Subscription<K>>,
+    /// The right table's changes may be out of order (D-130).
+    pub versioned: bool,
     pub children: Children<K, Response<VO>>,
 }
 
@@ -28,7 +30,7 @@ impl<K: 'static, KO: 'static, VO: Clone + 'static> Process<KO, Change<VO>> for N
             cx.dropped(Dropped::NullKey);
             return Ok(());
         };
-        if !change.is_latest {
+        if self.versioned && !change.is_latest {
             cx.dropped(Dropped::OutOfOrder);
             return Ok(());
         }
@@ -86,6 +88,7 @@ mod tests {
             store: StoreIx(0),
             foreign_key: serdes::string(),
             subscription: subscriptions(serdes::i64()),
+            versioned: false,
             children,
         };
         let mut kit = Kit::key_value();

@@ -15,6 +15,8 @@ pub(crate) struct SendOf<KO, V> {
     pub value: Serde<V>,
     /// True for a left join.
     pub left: bool,
+    /// The left table's changes may be out of order (D-130).
+    pub versioned: bool,
 }
 
 /// The node that subscribes left rows to their foreign keys.
@@ -35,7 +37,7 @@ where
 {
     fn process(&self, cx: &mut dyn Context, record: Record<'_, K, Change<V>>) -> Result<()> {
         let (Some(key), Some(change)) = (record.key, record.value) else { return Ok(()) };
-        if !change.is_latest {
+        if self.of.versioned && !change.is_latest {
             cx.dropped(Dropped::OutOfOrder);
             return Ok(());
         }
@@ -122,7 +124,7 @@ mod tests {
     fn told(left: bool, old: Option<&str>, new: Option<&str>) -> (Vec<(Option<String>, Instruction)>, usize) {
         let (child, children) = collect();
         let node: Send<String, String, String, _> = Send {
-            of: SendOf { foreign_key: serdes::string(), value: serdes::string(), left },
+            of: SendOf { foreign_key: serdes::string(), value: serdes::string(), left, versioned: false },
             extract: Arc::new(|_: &String, row: &String| (row != "-").then(|| row.clone())),
             children,
             takes: PhantomData,
