@@ -72,7 +72,7 @@ impl<K, V> FixedKeyContext<'_, K, V> {
     /// Hands a record to every child, in order of connection, before it returns.
     ///
     /// # Errors
-    /// The first failure downstream.
+    /// When the record's time is negative, and the first failure downstream.
     pub fn forward(&mut self, record: FixedKeyRecord<'_, K, V>) -> Result<()> {
         self.0.forward(record.0)
     }
@@ -80,7 +80,7 @@ impl<K, V> FixedKeyContext<'_, K, V> {
     /// Hands a record to one child.
     ///
     /// # Errors
-    /// When there is no such child, or it fails.
+    /// When the record's time is negative, there is no such child, or it fails.
     pub fn forward_to(&mut self, child: &str, record: FixedKeyRecord<'_, K, V>) -> Result<()> {
         self.0.forward_to(child, record.0)
     }

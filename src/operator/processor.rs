@@ -88,22 +88,37 @@ impl<'a, K, V> ProcessorContext<'a, K, V> {
     /// Hands a record to every child, in order of connection, before it returns.
     ///
     /// # Errors
-    /// The first failure downstream.
+    /// When the record's time is negative, and the first failure downstream.
     pub fn forward(&mut self, record: Record<'_, K, V>) -> Result<()> {
+        self.check(&record)?;
         self.around.children.forward(self.task.cx, record)
     }
 
     /// Hands a record to one child.
     ///
     /// # Errors
-    /// When there is no such child, or it fails.
+    /// When the record's time is negative, there is no such child, or it fails.
     pub fn forward_to(&mut self, child: &str, record: Record<'_, K, V>) -> Result<()> {
+        self.check(&record)?;
         match self.around.child_names.iter().position(|name| &**name == child) {
             Some(index) => self.around.children.forward_to(index, self.task.cx, record),
             None => Err(Fault::stop(format!("there is no child `{child}`"))
                 .at(format!("processor {}", self.around.place.name))
                 .hint(format!("its children are {}", self.around.child_names.join(", ")))),
         }
+    }
+
+    /// Kafka Streams has no records before 1970 behind a processor either.
+    fn check(&self, record: &Record<'_, K, V>) -> Result<()> {
+        if record.timestamp < 0 {
+            return Err(Fault::stop(format!(
+                "a record with the negative timestamp {} can't be forwarded",
+                record.timestamp
+            ))
+            .at(format!("processor {}", self.around.place.name))
+            .hint("give it a valid time, or leave it out"));
+        }
+        Ok(())
     }
 }
 
@@ -237,6 +252,8 @@ mod tests {
         let fault = node.process(&mut kit, Record::new(None, None, 5)).unwrap_err();
         assert_eq!(fault.to_string(), "the key is null (processor counter)");
         let mut cx = node.context(&mut kit, 0);
+        let fault = cx.forward(Record::new(None, None, -1)).unwrap_err();
+        assert!(fault.to_string().starts_with("a record with the negative timestamp -1 can't be forwarded"), "{fault}");
         assert!(cx.store::<String, i64>("other").err().unwrap().to_string().contains("not connected"));
         assert!(cx.store::<String, String>("counts").err().unwrap().to_string().contains("does not hold"));
         let fault = cx.forward_to("nobody", Record::new(None, None, 5)).unwrap_err();

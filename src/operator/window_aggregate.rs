@@ -133,6 +133,10 @@ where
 
 impl<K: 'static, V, VA: 'static, S> Node for WindowAggregate<K, V, VA, S> {
     fn flush(&self, cx: &mut dyn Context) -> Result<()> {
+        if self.emitted.is_some() {
+            cx.store(self.updates.table.store).write_pending();
+            return Ok(());
+        }
         self.updates.flush(cx)
     }
 }

@@ -209,8 +209,8 @@ impl Overlay {
     }
 
     /// Takes what is held back, in the order of last updates. From here on these rows are written (P-62); one that
-    /// was made and deleted meanwhile is as if it had never been (P-64).
-    pub(super) fn take_held(&mut self) -> Vec<Pending> {
+    /// was made and deleted meanwhile is as if it had never been (P-64), unless `all` are to be written.
+    pub(super) fn take_held(&mut self, all: bool) -> Vec<Pending> {
         let mut held = std::mem::take(&mut self.held);
         self.held_bytes = 0;
         // Mostly in order already: only rows updated twice are out of it.
@@ -221,7 +221,7 @@ impl Overlay {
             let row = &entry.id;
             entry.held = None;
             let (old, new) = (old.and_then(|old| old.row()), entry.version.row());
-            if old.is_none() && new.is_none() && !entry.written {
+            if old.is_none() && new.is_none() && !entry.written && !all {
                 continue;
             }
             entry.written = true;
@@ -322,7 +322,7 @@ mod tests {
         hold(&mut overlay, "c", version(Some("x"), 1));
         hold(&mut overlay, "c", version(Some("y"), 1));
         put(&mut overlay, "b", version(None, 3));
-        overlay.take_held();
+        overlay.take_held(false);
         let expected = [("b".into(), Some("1".into())), ("b".into(), None), ("c".into(), Some("y".into()))];
         assert_eq!(logged(&overlay), expected);
     }
@@ -333,9 +333,9 @@ mod tests {
         for (row, value) in [("a", "1"), ("b", "2"), ("a", "3")] {
             hold(&mut overlay, row, version(Some(value), 1));
         }
-        let rows: Vec<_> = overlay.take_held().into_iter().map(|p| (p.row, p.new.unwrap().value)).collect();
+        let rows: Vec<_> = overlay.take_held(false).into_iter().map(|p| (p.row, p.new.unwrap().value)).collect();
         assert_eq!(rows, [("b".into(), "2".into()), ("a".into(), "3".into())]);
-        assert!(overlay.take_held().is_empty());
+        assert!(overlay.take_held(false).is_empty());
         assert_eq!(overlay.held_bytes(), 0);
     }
 
@@ -344,8 +344,11 @@ mod tests {
         let mut overlay = Overlay::new(false);
         hold(&mut overlay, "a", version(Some("1"), 1));
         hold(&mut overlay, "a", version(None, 2));
-        assert!(overlay.take_held().is_empty());
+        assert!(overlay.take_held(false).is_empty());
         assert!(logged(&overlay).is_empty());
+        hold(&mut overlay, "a", version(None, 3));
+        overlay.take_held(true);
+        assert_eq!(logged(&overlay), [("a".into(), None)]);
     }
 
     #[test]
@@ -354,7 +357,7 @@ mod tests {
         hold(&mut overlay, "a", version(None, 1));
         put(&mut overlay, "a", version(Some("1"), 2));
         hold(&mut overlay, "a", version(None, 3));
-        assert!(overlay.take_held().is_empty());
+        assert!(overlay.take_held(false).is_empty());
         assert_eq!(logged(&overlay), [("a".into(), Some("1".into())), ("a".into(), None)]);
     }
 

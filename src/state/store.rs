@@ -282,7 +282,14 @@ impl Store {
     /// in between is left out (P-64). Must be called before [`Store::drain`].
     pub fn take_pending(&mut self) -> Vec<Pending> {
         self.last = None;
-        self.open.take_held()
+        self.open.take_held(false)
+    }
+
+    /// As [`Store::take_pending`], where nobody is told of the updates: each of them is written, also a row that was made
+    /// and deleted in between.
+    pub fn write_pending(&mut self) {
+        self.last = None;
+        self.open.take_held(true);
     }
 
     /// Bytes of updates held back.

@@ -6,7 +6,7 @@ use super::{
     plan::{Plan, StoreDecl},
     serdes::Needed,
     table_link::TableLink,
-    windowing::Windowing,
+    windowing::{SizedWindows, Windowing},
 };
 use crate::{
     codec::{Face, Serde},
@@ -85,7 +85,8 @@ impl StoredTable {
         }
     }
 
-    /// A store of rows by window and key. One that emits on close has no cache (D-144).
+    /// A store of rows by window and key. One that emits on close has no cache (D-144), but where windows are tumbling or
+    /// hopping: there it leaves changelog records out, and nothing else.
     pub fn windowed<K, V>(
         plan: &mut Plan,
         materialized: &Materialized<K, V>,
@@ -97,7 +98,8 @@ impl StoredTable {
         let retention_ms = materialized.retention_ms.unwrap_or(needed);
         let kind = windowing.store_kind(retention_ms, emit, materialized.persistent, materialized.cached);
         let mut store = Self::new(plan, materialized, prefix, kind);
-        store.spec.cached &= emit == EmitStrategy::OnWindowUpdate;
+        let fixed = matches!(windowing, Windowing::Sized(SizedWindows::Fixed(_)));
+        store.spec.cached &= fixed || emit == EmitStrategy::OnWindowUpdate;
         if retention_ms < needed {
             plan.error(
                 Fault::stop(format!("a retention of {retention_ms} ms is shorter than the windows need, {needed} ms"))

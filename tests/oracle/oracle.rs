@@ -393,12 +393,37 @@ fn compare(guarantee: Guarantee, crashes: Option<Crashes>, but: &[&str]) {
     judge(right, &wrong);
 }
 
-/// A buffer's value without the offset of its record: behind a repartition topic it counts the markers of transactions,
-/// which the oracle's at-least-once run doesn't write.
-fn without_offset(record: &mut Json) {
+/// A buffer's value, or a dead letter, without the offset of its record: behind a repartition topic it counts the markers
+/// of transactions, which the oracle's at-least-once run doesn't write.
+fn without_offset(topic: &str, record: &mut Json) {
+    let internal = hex(Some(&Bytes::from_static(b"-repartition")));
+    let ends =
+        |header: &Json| header[1].as_str().is_some_and(|topic| topic.ends_with(internal.as_str().unwrap_or("-")));
+    let headers = record["headers"].as_array_mut().into_iter().flatten();
+    let (mut repartitioned, mut offset) = (false, None);
+    for header in headers {
+        repartitioned |= header[0] == "__streams.errors.topic" && ends(header);
+        offset = if header[0] == "__streams.errors.offset" { Some(header) } else { offset };
+    }
+    offset.into_iter().filter(|_| repartitioned).for_each(|header| header[1] = Json::Null);
     let buffered = record["headers"].as_array().is_some_and(|headers| headers.contains(&json!(["v", "03"])));
+    let buffered = buffered || topic.ends_with("-Buffer-changelog");
     if let Some(value) = record["value"].as_str().filter(|value| buffered && value.len() > 32) {
         record["value"] = format!("{}{}", &value[..16], &value[32..]).into();
+    }
+}
+
+/// Kafka Streams forgets key and value of an input record as soon as a sink has written something that was made of it
+/// without a node in between that makes a record anew: its dead letter is empty then. Here a dead letter always has both.
+fn with_what_was_lost(got: &[Json], want: &mut [Json]) {
+    let dead = |record: &Json| {
+        let headers = record["headers"].as_array();
+        headers.is_some_and(|headers| headers.iter().any(|header| header[0] == "__streams.errors.message"))
+    };
+    for (got, want) in got.iter().zip(want) {
+        if dead(want) && want["key"].is_null() && want["value"].is_null() {
+            (want["key"], want["value"]) = (got["key"].clone(), got["value"].clone());
+        }
     }
 }
 
@@ -421,11 +446,26 @@ fn differences(
     let mut differences = Vec::new();
     let wanted = expected_outputs(expected);
     let cached = build::is_cached(scenario);
+    // Sub-topologies are tasks of their own: what the others do in the step in which one fails is not said by anything.
+    let several = expected["describe"].as_str().is_some_and(|text| text.contains("Sub-topology: 1"));
+    let ends_at = expected["error"].get("step").filter(|_| several);
     for topic in written.keys().chain(wanted.keys()) {
         let (mut got, mut want) = (written.get(topic).cloned(), wanted.get(topic).cloned());
         if deduplicates(guarantee) && topic.ends_with("-changelog") {
             (got, want) = (got.map(last_of_each_key), want.map(last_of_each_key));
-            got.iter_mut().chain(&mut want).flatten().for_each(without_offset);
+        }
+        if guarantee == Guarantee::ExactlyOnceV2 {
+            got.iter_mut().chain(&mut want).flatten().for_each(|record| without_offset(topic, record));
+        }
+        if let Some(at) = ends_at {
+            got.iter_mut().chain(&mut want).for_each(|records| records.retain(|record| record["step"] != *at));
+        }
+        if let (Some(got), Some(want)) = (&got, &mut want) {
+            with_what_was_lost(got, want);
+        }
+        let some = |records: &Option<Vec<Json>>| records.as_ref().is_some_and(|records| !records.is_empty());
+        if !some(&got) && !some(&want) {
+            continue;
         }
         if comparable(got.as_ref(), want.as_ref()) != comparable(want.as_ref(), want.as_ref()) {
             let list = |records: Option<Vec<Json>>| {

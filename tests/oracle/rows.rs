@@ -59,12 +59,13 @@ pub fn expected(entries: &Json, sessions: bool) -> Rows {
     rows
 }
 
-/// Entries of a table of keys and values whose keys are sessions: key, end and start.
+/// Entries of a store whose keys are sessions: key, end and start, behind the time of a row that has one.
 pub fn expected_by_session(entries: &Json) -> Rows {
     let mut rows = expected(entries, false);
     for (row, entry) in rows.iter_mut().zip(entries.as_array().into_iter().flatten()) {
         let key = &entry["key"];
-        row.0 = [bytes(&key["key"]), bytes(&key["end"]), bytes(&key["start"])].concat();
+        let time = entry.get("start").map(bytes).unwrap_or_default();
+        row.0 = [time, bytes(&key["key"]), bytes(&key["end"]), bytes(&key["start"])].concat();
         (row.1, row.2) = (bytes(&entry["value"]), entry.get("ts").and_then(Json::as_i64));
     }
     rows.sort();

@@ -2,7 +2,7 @@
 
 use crate::build::{field, millis};
 use millstream::{
-    codec::{Codec, Serde},
+    codec::{Codec, Serde, serdes},
     fault::{Fault, Result},
     record::Windowed,
     topology::{BufferConfig, Suppressed},
@@ -174,7 +174,11 @@ impl Cell for Windowed<Val> {
         Val::Windowed(Box::new(self.clone()))
     }
 
-    fn serde(_: &Kind) -> Option<Serde<Self>> {
-        None
+    fn serde(kind: &Kind) -> Option<Serde<Self>> {
+        match kind {
+            Kind::Windowed(key, size_ms) => Some(serdes::windowed(key.serde(), *size_ms)),
+            Kind::Session(key) => Some(serdes::session_windowed(key.serde())),
+            _ => None,
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Joins of all kinds.
 
 use crate::{
+    lineage::Lineages,
     scene::{Handle, Key, Scene, Shape, Value},
     streams::stateless,
 };
@@ -20,7 +21,10 @@ fn joined(scene: &mut Scene, left: &Handle, right: &Handle) -> Json {
 
 /// Two streams.
 pub fn streams(scene: &mut Scene, left: &Handle) {
-    let Some(right) = scene.choose(|h| h.shape == Shape::Stream && h.key == left.key) else { return };
+    let fits = |h: &Handle, known: &Lineages| {
+        h.shape == Shape::Stream && h.key == left.key && known.may_meet(&left.id, &h.id, true)
+    };
+    let Some(right) = scene.choose_known(fits) else { return };
     let mut fields = joined(scene, left, &right);
     let random = &mut scene.random;
     // Kafka Streams can't list join stores of windows of size 0.
@@ -51,8 +55,11 @@ pub fn streams(scene: &mut Scene, left: &Handle) {
 
 /// A stream and a table, or a global one.
 pub fn with_table(scene: &mut Scene, left: &Handle) {
-    let fits = |h: &Handle| h.shape == Shape::Global || (h.shape == Shape::Table && h.key == left.key && !h.unread);
-    let Some(right) = scene.choose(fits) else { return stateless(scene, left) };
+    let fits = |h: &Handle, known: &Lineages| {
+        let table = h.shape == Shape::Table && h.key == left.key && !h.unread && known.may_meet(&left.id, &h.id, true);
+        h.shape == Shape::Global || table
+    };
+    let Some(right) = scene.choose_known(fits) else { return stateless(scene, left) };
     let mut fields = joined(scene, left, &right);
     if right.shape == Shape::Global {
         let all =
@@ -71,8 +78,10 @@ pub fn tables(scene: &mut Scene, left: &Handle) {
     if left.unread {
         return;
     }
-    let fits = |h: &Handle| h.shape == Shape::Table && h.key == left.key && !h.unread;
-    let Some(right) = scene.choose(fits) else { return };
+    let fits = |h: &Handle, known: &Lineages| {
+        h.shape == Shape::Table && h.key == left.key && !h.unread && known.may_meet(&left.id, &h.id, true)
+    };
+    let Some(right) = scene.choose_known(fits) else { return };
     let mut fields = joined(scene, left, &right);
     if scene.random.percent(40) {
         fields["store"] = scene.store(None, true).expect("a store");
@@ -80,18 +89,18 @@ pub fn tables(scene: &mut Scene, left: &Handle) {
     let op = scene.random.pick(&["join", "left_join", "outer_join"]);
     scene.readable(&fields, left.key);
     let id = scene.node(op, fields);
-    let (closes, far) = (left.closes, left.far || right.far);
-    scene.add(Handle { closes, far, ..Handle::new(&id, Shape::Table, left.key, Value::Text) });
+    scene.add(Handle { closes: left.closes, ..Handle::new(&id, Shape::Table, left.key, Value::Text) });
 }
 
 /// Two tables, by a foreign key.
 pub fn by_foreign_key(scene: &mut Scene, left: &Handle) {
-    // Where tables that come through several internal topics meet, the order is that of the oracle's one task: no two
-    // foreign-key joins in a row.
-    if left.key != Key::Text || left.far {
+    if left.key != Key::Text {
         return tables(scene, left);
     }
-    let Some(right) = scene.choose(|h| h.shape == Shape::Table && h.key == Key::Text && !h.far) else { return };
+    let fits = |h: &Handle, known: &Lineages| {
+        h.shape == Shape::Table && h.key == Key::Text && known.may_meet_by_foreign_key(&left.id, &h.id)
+    };
+    let Some(right) = scene.choose_known(fits) else { return tables(scene, left) };
     let mut fields = joined(scene, left, &right);
     let all =
         [json!("str"), json!("prefix:1"), json!("field:,:0"), json!(["prefix:1", "null_if:b"]), json!("k.prefix:1")];
@@ -102,5 +111,5 @@ pub fn by_foreign_key(scene: &mut Scene, left: &Handle) {
     let op = scene.random.pick(&["fk_join", "fk_left_join"]);
     scene.readable(&fields, Key::Text);
     let id = scene.node(op, fields);
-    scene.add(Handle { far: true, ..Handle::new(&id, Shape::Table, Key::Text, Value::Text) });
+    scene.add(Handle::new(&id, Shape::Table, Key::Text, Value::Text));
 }

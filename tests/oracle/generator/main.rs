@@ -3,6 +3,7 @@
 //! where it is left out.
 
 mod joins;
+mod lineage;
 mod random;
 mod scene;
 mod sources;

@@ -1,6 +1,6 @@
 //! A scenario in the making: its nodes, and what more operators can stand on.
 
-use crate::{joins, random::Random, streams, tables, windows};
+use crate::{joins, lineage::Lineages, random::Random, streams, tables, windows};
 use serde_json::{Map, Value as Json, json};
 
 /// What a node is.
@@ -43,8 +43,6 @@ pub struct Handle {
     pub closes: bool,
     /// A table whose rows Kafka Streams can't look up: it fails at the start when a join needs them.
     pub unread: bool,
-    /// Internal topics lie upstream, or other topics flow in.
-    pub far: bool,
     /// Something stands on it.
     pub used: bool,
 }
@@ -52,18 +50,7 @@ pub struct Handle {
 impl Handle {
     pub fn new(id: &str, shape: Shape, key: Key, value: Value) -> Self {
         let id = id.to_owned();
-        Self {
-            id,
-            shape,
-            key,
-            value,
-            raw: false,
-            versioned: false,
-            closes: false,
-            unread: false,
-            far: false,
-            used: false,
-        }
+        Self { id, shape, key, value, raw: false, versioned: false, closes: false, unread: false, used: false }
     }
 }
 
@@ -85,6 +72,8 @@ pub struct Scene {
     /// One stream without internal topics. The oracle runs all sub-topologies in one task, with one stream time and one
     /// set of offsets; elsewhere each has its own, so what shows them comes only in such scenarios.
     pub solo: bool,
+    /// Where records come from.
+    pub lineages: Lineages,
     /// A processor has a schedule.
     pub punctuates: bool,
     /// Functions may throw.
@@ -110,8 +99,13 @@ impl Scene {
             }
         }
         let solo = random.percent(15);
-        let (nodes, handles, topics, stores) = Default::default();
-        Self { random, nodes, handles, topics, config, stores, solo, punctuates: false, throws, names: 0 }
+        let (nodes, handles, topics, stores, lineages) = Default::default();
+        Self { random, nodes, handles, topics, config, stores, solo, lineages, punctuates: false, throws, names: 0 }
+    }
+
+    /// True when the record cache is on.
+    pub fn cached(&self) -> bool {
+        self.config.contains_key("statestore.cache.max.bytes")
     }
 
     /// A name that there is only once.
@@ -129,6 +123,7 @@ impl Scene {
         }
         fields["id"] = id.clone().into();
         fields["op"] = op.into();
+        self.lineages.add(&id, &fields);
         self.nodes.push(fields);
         id
     }
@@ -152,7 +147,13 @@ impl Scene {
 
     /// A handle that fits, the latest ones more often.
     pub fn choose(&mut self, fits: impl Fn(&Handle) -> bool) -> Option<Handle> {
-        let fitting: Vec<usize> = (0..self.handles.len()).filter(|at| fits(&self.handles[*at])).collect();
+        self.choose_known(|h, _| fits(h))
+    }
+
+    /// The same, by where its records come from.
+    pub fn choose_known(&mut self, fits: impl Fn(&Handle, &Lineages) -> bool) -> Option<Handle> {
+        let known = &self.lineages;
+        let fitting: Vec<usize> = (0..self.handles.len()).filter(|at| fits(&self.handles[*at], known)).collect();
         let last = *fitting.last()?;
         let at = if self.random.percent(55) { last } else { self.random.pick(&fitting) };
         let chosen = self.handles[at].clone();

@@ -1,6 +1,7 @@
 //! Operators of streams that neither group nor join.
 
 use crate::{
+    lineage::Lineages,
     scene::{Handle, Key, Scene, Shape, Value},
     sources::versions,
 };
@@ -106,9 +107,10 @@ pub fn stateless(scene: &mut Scene, from: &Handle) {
         "split" => split(scene, from),
         "merge" => {
             let (key, value) = (from.key, from.value);
-            let Some(other) = scene.choose(|h| h.shape == Shape::Stream && h.key == key && h.value == value) else {
-                return;
+            let fits = |h: &Handle, known: &Lineages| {
+                h.shape == Shape::Stream && h.key == key && h.value == value && known.may_meet(id, &h.id, false)
             };
+            let Some(other) = scene.choose_known(fits) else { return };
             grown(scene, op, json!({"left": id, "right": other.id}), key, value);
         }
         _ => {

@@ -12,8 +12,8 @@ fn grown(scene: &mut Scene, op: &str, fields: serde_json::Value, from: &Handle, 
         scene.readable(&fields, from.key);
     }
     let id = scene.node(op, fields);
-    let (closes, unread, far) = (from.closes, from.unread, from.far);
-    scene.add(Handle { closes, unread, far, ..Handle::new(&id, Shape::Table, from.key, value) });
+    let (closes, unread) = (from.closes, from.unread);
+    scene.add(Handle { closes, unread, ..Handle::new(&id, Shape::Table, from.key, value) });
 }
 
 pub fn values(scene: &mut Scene, from: &Handle) {
@@ -78,7 +78,7 @@ pub fn group(scene: &mut Scene, from: &Handle) {
     }
     scene.readable(&fields, Key::Text);
     let id = scene.node(op, fields);
-    scene.add(Handle { far: true, ..Handle::new(&id, Shape::Table, Key::Text, value) });
+    scene.add(Handle::new(&id, Shape::Table, Key::Text, value));
 }
 
 pub fn suppress(scene: &mut Scene, from: &Handle) {
