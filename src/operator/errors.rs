@@ -80,7 +80,8 @@ pub struct ErrorSettings {
     pub processing: OnError,
     /// `production.exception.handler`.
     pub production: OnError,
-    /// `errors.dead.letter.queue.topic.name`: where input records go that failed, whatever the handler says.
+    /// `errors.dead.letter.queue.topic.name`: where input records go that failed, whatever the handler says. Key and value are
+    /// always those of the input; Kafka Streams' dead letters lose both where a sink wrote the same record before.
     pub dead_letter_topic: Option<Arc<str>>,
     /// `errors.late.topic.name`: where input records go that came too late for a window.
     pub late_topic: Option<Arc<str>>,
