@@ -95,14 +95,16 @@ impl StoreKind {
             (Self::Segmented(Segmented { moments: Moments::Join, .. }), _) => {
                 Err("the store holds the records of a join: its rows are no results")
             }
-            (Self::KeyValue, Ask::Times { .. }) => Err("the store has no windows: ask for keys"),
+            (Self::KeyValue | Self::Lru { .. }, Ask::Times { .. }) => Err("the store has no windows: ask for keys"),
             (Self::Window { .. } | Self::Segmented(_), Ask::Row { .. } | Ask::Keys { .. }) => {
                 Err("the store has windows: ask for times")
             }
             (Self::Versioned { .. }, Ask::Times { key: None, .. }) => {
                 Err("versions are asked for by key: ask for a key, or for all keys as of a time")
             }
-            (Self::KeyValue, _) if as_of => Err("the store keeps no versions, so there is no row as of a time"),
+            (Self::KeyValue | Self::Lru { .. }, _) if as_of => {
+                Err("the store keeps no versions, so there is no row as of a time")
+            }
             _ => Ok(()),
         }
     }

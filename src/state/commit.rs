@@ -1,11 +1,16 @@
 //! What happens to a store at the end of a transaction, and how its changelog fills it.
 
 use super::{
-    ChangelogSink, Store, StoreKind, flaw::Flaw, overlay::Overlay, row::VersionRef, row_map::hash, table::is_below,
+    ChangelogSink, Store, StoreKind,
+    flaw::Flaw,
+    overlay::Overlay,
+    row::{Version, VersionRef},
+    row_map::hash,
+    table::is_below,
 };
 use crate::{
     fault::{Remedy, Result},
-    record::{Offset, Timestamp},
+    record::{Headers, Offset, Timestamp},
 };
 use bytes::Bytes;
 
@@ -25,7 +30,7 @@ impl Store {
         if self.spec.logged {
             let kind = self.spec.kind;
             let mut drained = 0;
-            frozen.for_each_logged(|row, version, own| {
+            let mut log = |row: &[u8], version: &Version, own: Option<&Headers>| {
                 if !kind.is_index(row)
                     && let Some((value, headers)) =
                         kind.changelog_value(version.value.as_deref().map(Bytes::copy_from_slice))
@@ -34,7 +39,16 @@ impl Store {
                     sink.log(kind.changelog_key(row), value, version.timestamp, headers);
                     drained += 1;
                 }
-            });
+            };
+            match &self.recency {
+                // In the order of last writes, deletions first: a restore makes the order of use of it.
+                Some(recency) if frozen.logs_last_versions() => {
+                    let mut written: Vec<_> = frozen.written().collect();
+                    written.sort_by_key(|(row, _)| recency.tick(row));
+                    written.into_iter().for_each(|(row, version)| log(row, version, None));
+                }
+                _ => frozen.for_each_logged(|row, version, own| log(row, version, own)),
+            }
             frozen.drained = drained;
         }
         let drained = frozen.drained;
@@ -45,6 +59,9 @@ impl Store {
             self.apply(&frozen);
         }
         self.frozen = Some(frozen);
+        if let Some(recency) = &mut self.recency {
+            recency.freeze();
+        }
         drained
     }
 
@@ -76,6 +93,9 @@ impl Store {
             }
             frozen.reset();
             self.spare = Some(frozen);
+        }
+        if let Some(recency) = &mut self.recency {
+            recency.settle();
         }
     }
 
@@ -109,6 +129,9 @@ impl Store {
             self.spare = Some(frozen);
         }
         self.open.reset();
+        if let Some(recency) = &mut self.recency {
+            recency.undo();
+        }
         self.stream_time = self.committed_stream_time;
     }
 
@@ -151,6 +174,9 @@ impl Store {
         if value.is_none() && self.is_join() {
             // Nothing to delete, since each row has an id of its own; a null record did not move time either.
             return Ok(());
+        }
+        if let Some(recency) = &mut self.recency {
+            recency.restored(row.clone(), value.is_some());
         }
         let time = self.time_of(&row, timestamp)?;
         self.rows_time = self.rows_time.max(time);

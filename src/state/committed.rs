@@ -65,7 +65,7 @@ impl Store {
         for (id, version) in frozen.written() {
             let value = || version.value.as_deref().map(Bytes::copy_from_slice);
             let found = match self.spec.kind {
-                StoreKind::KeyValue | StoreKind::Buffer => Some((&id[..], None, value())),
+                StoreKind::KeyValue | StoreKind::Lru { .. } | StoreKind::Buffer => Some((&id[..], None, value())),
                 StoreKind::Window { size_ms, .. } => split_window_row(id)
                     .map(|(start, key)| (key, Some((start, start.saturating_add(size_ms))), value())),
                 StoreKind::Segmented(kind) => {

@@ -82,7 +82,7 @@ impl StoreKind {
     /// When the row id of a window store or session store is too short; [`Store::put`](super::Store::put) lets none in.
     pub fn changelog_key(self, row: &[u8]) -> Bytes {
         match self {
-            Self::KeyValue | Self::Buffer => Bytes::copy_from_slice(row),
+            Self::KeyValue | Self::Lru { .. } | Self::Buffer => Bytes::copy_from_slice(row),
             Self::Versioned { .. } => {
                 let (key, ..) = split_version_row(row).expect("a version's row id has key and time");
                 Bytes::copy_from_slice(key)
@@ -116,7 +116,9 @@ impl StoreKind {
     /// versioned store is only a part of the row id.
     pub fn row_of(self, changelog_key: &[u8]) -> Result<Bytes> {
         match self {
-            Self::KeyValue | Self::Buffer | Self::Versioned { .. } => Ok(Bytes::copy_from_slice(changelog_key)),
+            Self::KeyValue | Self::Lru { .. } | Self::Buffer | Self::Versioned { .. } => {
+                Ok(Bytes::copy_from_slice(changelog_key))
+            }
             Self::Segmented(segmented) => segmented.row_of(changelog_key),
             Self::Window { .. } => {
                 let parts = changelog_key

@@ -13,6 +13,7 @@ mod merge;
 mod overlay;
 mod packed;
 mod persist;
+mod recency;
 mod row;
 mod row_map;
 mod segment;

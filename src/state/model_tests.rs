@@ -98,7 +98,7 @@ impl Model {
 
     fn row(&self, row: u8) -> (Bytes, Timestamp) {
         match self.kind {
-            StoreKind::KeyValue | StoreKind::Buffer => (vec![b'a' + row].into(), self.clock),
+            StoreKind::KeyValue | StoreKind::Lru { .. } | StoreKind::Buffer => (vec![b'a' + row].into(), self.clock),
             StoreKind::Versioned { .. } => unreachable!("versions have a model of their own"),
             StoreKind::Window { .. } => {
                 let start = i64::from(row / 2) * 5 + self.clock / 4;
@@ -315,7 +315,7 @@ impl Model {
 /// The time that a row expires by.
 fn moment(kind: &StoreKind, id: &Bytes) -> Timestamp {
     match kind {
-        StoreKind::KeyValue | StoreKind::Buffer | StoreKind::Versioned { .. } => i64::MAX,
+        StoreKind::KeyValue | StoreKind::Lru { .. } | StoreKind::Buffer | StoreKind::Versioned { .. } => i64::MAX,
         StoreKind::Window { .. } => split_window_row(id).unwrap().0,
         StoreKind::Segmented(segmented) => {
             let (_, start, end) = segmented.split(id).unwrap();

@@ -255,6 +255,11 @@ impl Overlay {
         }
     }
 
+    /// True when the changelog gets the last version of each row, false when it gets each write.
+    pub(super) fn logs_last_versions(&self) -> bool {
+        self.log.is_none()
+    }
+
     /// Id and last version of each written row, in the order of first writes.
     pub(super) fn written(&self) -> impl Iterator<Item = (&ShortBytes, &Version)> {
         self.rows.iter().filter(|row| row.written).map(|row| (&row.id, &row.version))

@@ -8,6 +8,11 @@ use std::{collections::BTreeMap, sync::Arc};
 pub enum StoreKind {
     /// Row id = key bytes.
     KeyValue,
+    /// Row id = key bytes. A row that is one too many takes the place of the one used longest ago, which is deleted.
+    Lru {
+        /// How many rows there may be, at least 1.
+        entries_max: usize,
+    },
     /// Row id = window start (i64 big endian), then key bytes: windows sit together and expire together.
     Window {
         /// Window size in milliseconds.
@@ -54,7 +59,7 @@ impl StoreSpec {
             StoreKind::Window { retention_ms, .. } | StoreKind::Segmented(Segmented { retention_ms, .. }) => {
                 Some(retention_ms)
             }
-            StoreKind::KeyValue | StoreKind::Versioned { .. } | StoreKind::Buffer => None,
+            StoreKind::KeyValue | StoreKind::Lru { .. } | StoreKind::Versioned { .. } | StoreKind::Buffer => None,
         }
     }
 }

@@ -6,6 +6,7 @@ use super::{
     keys::split_window_row,
     merge::Merge,
     overlay::{At, Overlay},
+    recency::Recency,
     row::Version,
     table::{Table, is_below},
 };
@@ -63,6 +64,8 @@ pub struct Store {
     /// Stream time of the newest rows that the backend may have; `None` while it has nothing.
     pub(super) backend_time: Option<Timestamp>,
     pub(super) persisting: bool,
+    /// The order of use, where only so many rows are kept.
+    pub(super) recency: Option<Box<Recency>>,
     pub(super) unsaved_since: Option<Timestamp>,
     pub(super) saving_since: Option<Timestamp>,
     /// 1 when each transaction leaves a marker in the changelog, 0 at least once.
@@ -77,6 +80,10 @@ impl Store {
         let interval = match spec.kind {
             StoreKind::Window { size_ms, retention_ms } => Some(size_ms.max(retention_ms / SEGMENTS)),
             StoreKind::Segmented(segmented) => Some(segmented.segment_ms),
+            _ => None,
+        };
+        let recency = match spec.kind {
+            StoreKind::Lru { entries_max } => Some(Box::new(Recency::new(entries_max))),
             _ => None,
         };
         // A suppress buffer logs once per commit whatever the others do.
@@ -100,6 +107,7 @@ impl Store {
             saving_covered_at: 0,
             backend_time: saved.map(|saved| saved.stream_time),
             persisting: false,
+            recency,
             unsaved_since: None,
             saving_since: None,
             marker: 1,
@@ -231,6 +239,7 @@ impl Store {
     /// # Errors
     /// When the row id of a store that expires does not say a time of 0 or more.
     pub fn put(&mut self, row: Bytes, value: Option<Bytes>, timestamp: Timestamp) -> Result<bool> {
+        self.make_room(&row, value.is_some(), timestamp);
         let live = self.observe(&row, timestamp)?;
         let found = self.recall(&row);
         if let Some((index, version)) = self.index_of(&row, value.is_some(), timestamp) {

@@ -201,6 +201,13 @@ impl StreamsBuilder {
         if plan.stores.iter().any(|s| s.0.name == spec.name) {
             plan.error(Fault::stop(format!("store `{}` is added twice", spec.name)).hint("give it another name"));
         }
+        if spec.kind == (StoreKind::Lru { entries_max: 0 }) {
+            plan.error(
+                Fault::stop("a store of no rows keeps nothing")
+                    .at(format!("store {}", spec.name))
+                    .hint("let it hold at least one row"),
+            );
+        }
         if let StoreKind::Segmented(Segmented { moments: Moments::Window { size_ms }, retention_ms, .. }) = spec.kind
             && retention_ms < size_ms
         {

@@ -79,6 +79,23 @@ impl<K: 'static, V: 'static> StoreBuilder<K, V> {
         Self::of(StoreKind::Versioned { history_ms: millis(history) }, name.into(), key, value)
     }
 
+    /// A store of at most `entries_max` rows by key, in memory, with a changelog: a row that is one too many takes the place
+    /// of the one that was read or written longest ago, which is deleted there and in the changelog (P-30). Reads of ranges
+    /// don't count. It is a key-value store to its processors.
+    ///
+    /// A start restores the rows in the order of their last writes: a row that was only read since may go sooner than
+    /// without the stop, as in Kafka Streams.
+    ///
+    /// ```
+    /// use millstream::{codec::serdes, topology::{StoreBuilder, StreamsBuilder}};
+    /// let builder = StreamsBuilder::new();
+    /// builder.add_state_store(StoreBuilder::lru("recent", 1_000, serdes::string(), serdes::i64()));
+    /// # builder.build().unwrap();
+    /// ```
+    pub fn lru(name: impl Into<String>, entries_max: usize, key: Serde<K>, value: Serde<V>) -> Self {
+        Self::of(StoreKind::Lru { entries_max }, name.into(), key, value).in_memory()
+    }
+
     fn of(kind: StoreKind, name: String, key: Serde<K>, value: Serde<V>) -> Self {
         let spec = StoreSpec {
             name: name.into(),

@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 fn refuse_kind(plan: &mut Plan, spec: &StoreSpec, what: &str) {
     plan.error(
-        Fault::stop(format!("{what} can't be a store of windows or sessions"))
+        Fault::stop(format!("{what} can't be a store of windows or sessions, or forget rows"))
             .at(format!("store {}", spec.name))
             .hint("fill such a store from a stream: add_state_store and KStream::process"),
     );

@@ -157,6 +157,9 @@ impl Stores {
         let mut store = json!({ "name": &*plan.spec.name, "partitions": sub.partitions, "here": here });
         let (kind, times) = match plan.spec.kind {
             StoreKind::KeyValue => ("key-value", vec![]),
+            StoreKind::Lru { entries_max } => {
+                ("lru", vec![("entries_max", i64::try_from(entries_max).unwrap_or(i64::MAX))])
+            }
             StoreKind::Buffer => ("buffer", vec![]),
             StoreKind::Versioned { history_ms } => ("versioned", vec![("history_ms", history_ms)]),
             StoreKind::Window { size_ms, retention_ms } => {

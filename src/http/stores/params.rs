@@ -135,7 +135,10 @@ impl Params {
 
     /// The question for one key.
     pub fn ask_key(&self, kind: StoreKind, key: Bytes) -> Result<Ask, Refused> {
-        let plain = matches!(kind, StoreKind::KeyValue | StoreKind::Buffer | StoreKind::Versioned { .. });
+        let plain = matches!(
+            kind,
+            StoreKind::KeyValue | StoreKind::Lru { .. } | StoreKind::Buffer | StoreKind::Versioned { .. }
+        );
         let ask = if plain && self.from.is_none() && self.to.is_none() {
             Ask::Row { key, as_of: self.as_of }
         } else {
@@ -151,7 +154,7 @@ impl Params {
             StoreKind::Versioned { .. } if self.from.is_some() || self.to.is_some() => {
                 return Err(Refused::bad("the keys of a versioned store have no order: ask for all, or for one"));
             }
-            StoreKind::KeyValue | StoreKind::Buffer | StoreKind::Versioned { .. } => {
+            StoreKind::KeyValue | StoreKind::Lru { .. } | StoreKind::Buffer | StoreKind::Versioned { .. } => {
                 let (from, to) = self.keys(face)?;
                 Ask::Keys { from, to, as_of: self.as_of }
             }

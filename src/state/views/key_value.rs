@@ -28,7 +28,9 @@ impl<'a, K: 'static, V: 'static> KeyValueStore<'a, K, V> {
     /// When `store` is not by key.
     pub fn new(store: &'a mut Store, keys: &'a Serde<K>, values: &'a Serde<V>, timestamp: Timestamp) -> Result<Self> {
         match store.spec().kind {
-            StoreKind::KeyValue => Ok(Self { store, keys, values, timestamp, read_only: false }),
+            StoreKind::KeyValue | StoreKind::Lru { .. } => {
+                Ok(Self { store, keys, values, timestamp, read_only: false })
+            }
             _ => Err(Fault::stop(format!("store {} is no key-value store", store.spec().name))
                 .hint("ask for it as what it was added as")),
         }
@@ -52,7 +54,11 @@ impl<'a, K: 'static, V: 'static> KeyValueStore<'a, K, V> {
     /// # Errors
     /// As [`KeyValueStore::get`].
     pub fn get_with_timestamp(&mut self, key: &K) -> Result<Option<ValueAndTimestamp<V>>> {
-        let row = self.store.get(&self.keys.to_bytes(key)?)?;
+        let id = self.keys.to_bytes(key)?;
+        let row = self.store.get(&id)?;
+        if row.is_some() {
+            self.store.used(id);
+        }
         row.map(|row| decode_row(&self.store.spec().name, self.values, &row)).transpose()
     }
 

@@ -32,7 +32,9 @@ fn processors(builder: &StreamsBuilder) {
     builder.add_state_store(StoreBuilder::window("windows", ms(300), ms(WINDOW_MS.unsigned_abs()), text(), text()));
     builder.add_state_store(StoreBuilder::session("sessions", ms(300), text(), text()));
     builder.add_state_store(StoreBuilder::versioned("versions", ms(300), text(), text()));
+    builder.add_state_store(StoreBuilder::lru("recent", 3, text(), text()));
     let input = builder.stream::<String, String>("in");
+    input.process(|| Recent, &["recent"]).to("recent-out");
     input.process(|| Keeper, &["lists", "windows", "sessions", "versions"]).to("kept-out");
     input.process_values(|| Counter, &["counts"]).to("counts-out");
 }
@@ -81,6 +83,19 @@ impl Processor<String, String, String, String> for Keeper {
             cx.store::<String, String>("lists")?.delete(&key)?;
         }
         Ok(())
+    }
+}
+
+/// Tells the keys that were written last. It reads none of them alone: a restore would not know that.
+struct Recent;
+
+impl Processor<String, String, String, String> for Recent {
+    fn process(&mut self, cx: &mut Cx<'_>, record: Record<'_, String, String>) -> Result<()> {
+        let (Some(key), Some(value)) = (record.key, record.value) else { return Ok(()) };
+        let mut recent = cx.store::<String, String>("recent")?;
+        recent.put(key, value)?;
+        let told: Vec<_> = recent.all()?.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+        cx.forward(record.with_value(Some(&told.join(" "))))
     }
 }
 
