@@ -1,15 +1,20 @@
 //! Topologies that run by name. A program of your own needs no more than this: a catalogue and five lines of `main`.
 
 mod bench;
+mod cdc_users;
 mod channel_stats;
 mod completed_orders;
 mod deduplicator;
 mod enrichment;
+mod etl;
 mod event_router;
 mod event_time_orders;
 mod flights;
 mod fraud_detector;
 mod invoices;
+mod iot_sensors;
+mod log_alerts;
+mod notifications;
 mod order_aggregator;
 mod order_choreography;
 mod order_history;
@@ -17,6 +22,7 @@ mod order_saga;
 mod order_splitter;
 mod orders_cqrs;
 mod revenue;
+mod revenue_analytics;
 mod strangler;
 pub mod systems;
 #[cfg(test)]
@@ -48,6 +54,14 @@ pub fn catalogue() -> Catalogue {
         orders_cqrs::ENTRY,
         versioned_events::ENTRY,
         strangler::ENTRY,
+        notifications::EMAIL,
+        notifications::PUSH,
+        notifications::AUDIT,
+        log_alerts::ENTRY,
+        iot_sensors::ENTRY,
+        etl::ENTRY,
+        cdc_users::ENTRY,
+        revenue_analytics::ENTRY,
         bench::WINDOW_COUNT,
         bench::WINDOW_SUM,
         bench::REPARTITION_COUNT,

@@ -23,7 +23,7 @@ use std::{
 const NOW: i64 = 1_700_000_000_000;
 
 /// Systems with schedules by wall clock, and how long the clock goes on after their samples, in milliseconds.
-const LINGER_MS: &[(&str, i64)] = &[("order-saga", 660_000)];
+const LINGER_MS: &[(&str, i64)] = &[("iot-sensors", 400_000), ("order-saga", 660_000)];
 
 /// What a system came to.
 #[derive(Debug, Clone, PartialEq, Eq)]

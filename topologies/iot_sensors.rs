@@ -1,0 +1,211 @@
+//! `iot-sensors`: readings become minutes, and a sensor that falls silent an alert.
+//!
+//! Shows two clocks. The minutes follow the time of the readings, so a gateway that delivers late fills the right minute,
+//! and a replay gives the same ones. That a sensor is dead only the wall clock can tell, as nothing arrives: a schedule
+//! looks every ten seconds, and tells once that a sensor was silent for five minutes, and once that it is back.
+//!
+//! Use it where absence matters. An alert here says that nothing was processed from the sensor, which may be the worker's
+//! own standing still; so the limit is well above the time of a restart. Readings that no sensor can have measured go to
+//! the dead-letter topic.
+
+use millstream::{
+    cli::{Entry, Format, Params, Topic},
+    codec::serdes,
+    fault::{Fault, Result},
+    operator::{Processor, ProcessorContext, Punctuation, ScheduleId, TimeWindows},
+    record::{Record, Timestamp},
+    topology::{Consumed, Grouped, Materialized, Produced, StoreBuilder, StreamsBuilder, Topology},
+};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE_MS: i64 = 60_000;
+const GRACE: Duration = Duration::from_secs(600);
+const SILENT_MS: i64 = 300_000;
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// What the sensors can measure, in thousandths of a degree Celsius.
+const RANGE: std::ops::RangeInclusive<i64> = -60_000..=125_000;
+
+pub const ENTRY: Entry = Entry {
+    name: "iot-sensors",
+    about: "sensor readings in 1-minute aggregates, and alerts on sensors that fall silent",
+    inputs: &[Topic::new("readings", Format::String, Format::Json)],
+    outputs: &[
+        Topic::new("sensor-minutes", Format::Windowed { size_ms: MINUTE_MS }, Format::Json),
+        Topic::new("sensor-alerts", Format::String, Format::Json),
+        Topic::new("readings-rejected", Format::String, Format::Json),
+    ],
+    settings: &[
+        ("deserialization.exception.handler", "continue"),
+        ("processing.exception.handler", "continue"),
+        ("errors.dead.letter.queue.topic.name", "readings-rejected"),
+    ],
+    build,
+};
+
+/// A reading in thousandths of a degree Celsius, keyed by its sensor; `ts` is its event time in milliseconds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Reading {
+    millis: i64,
+    ts: i64,
+}
+
+/// A minute of a sensor, in thousandths of a degree.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Minute {
+    readings: i64,
+    min: i64,
+    max: i64,
+    sum: i64,
+}
+
+impl Minute {
+    fn empty() -> Self {
+        Self { readings: 0, min: i64::MAX, max: i64::MIN, sum: 0 }
+    }
+
+    fn with(self, millis: i64) -> Self {
+        let (min, max) = (self.min.min(millis), self.max.max(millis));
+        Self { readings: self.readings + 1, min, max, sum: self.sum + millis }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Summary {
+    readings: i64,
+    min: i64,
+    max: i64,
+    mean: i64,
+}
+
+impl From<&Minute> for Summary {
+    fn from(minute: &Minute) -> Self {
+        let mean = minute.sum / minute.readings.max(1);
+        Self { readings: minute.readings, min: minute.min, max: minute.max, mean }
+    }
+}
+
+/// When a sensor was heard, by the wall clock, and whether it is told to be silent.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Heard {
+    at: Timestamp,
+    silent: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Alert {
+    silent: bool,
+}
+
+struct Watch;
+
+impl Processor<String, Reading, String, Alert> for Watch {
+    fn init(&mut self, cx: &mut ProcessorContext<'_, String, Alert>) -> Result<()> {
+        cx.schedule(LOOK_EVERY, Punctuation::WallClock).map(drop)
+    }
+
+    fn process(
+        &mut self,
+        cx: &mut ProcessorContext<'_, String, Alert>,
+        record: Record<'_, String, Reading>,
+    ) -> Result<()> {
+        let Some(sensor) = record.key else { return Ok(()) };
+        let at = cx.system_time();
+        let mut heard = cx.store::<String, Heard>("heard")?;
+        let was_silent = heard.get(sensor)?.is_some_and(|heard| heard.silent);
+        heard.put(sensor, &Heard { at, silent: false })?;
+        if was_silent { cx.forward(record.with_value(Some(&Alert { silent: false }))) } else { Ok(()) }
+    }
+
+    fn punctuate(&mut self, cx: &mut ProcessorContext<'_, String, Alert>, _: ScheduleId, now: Timestamp) -> Result<()> {
+        let all = cx.store::<String, Heard>("heard")?.all()?;
+        for (sensor, Heard { at, .. }) in all.into_iter().filter(|(_, h)| !h.silent && h.at + SILENT_MS <= now) {
+            cx.store::<String, Heard>("heard")?.put(&sensor, &Heard { at, silent: true })?;
+            cx.forward(Record::new(Some(&sensor), Some(&Alert { silent: true }), now))?;
+        }
+        Ok(())
+    }
+}
+
+/// Lets through what a sensor can have measured.
+struct Check;
+
+impl Processor<String, Reading, String, Reading> for Check {
+    fn process(
+        &mut self,
+        cx: &mut ProcessorContext<'_, String, Reading>,
+        record: Record<'_, String, Reading>,
+    ) -> Result<()> {
+        match record.value {
+            Some(reading) if !RANGE.contains(&reading.millis) => {
+                Err(Fault::skip(format!("{} thousandths of a degree", reading.millis)))
+            }
+            _ => cx.forward(record),
+        }
+    }
+}
+
+fn build(params: &Params) -> Result<Topology> {
+    let builder = StreamsBuilder::new();
+    let (text, reading) = (serdes::string, serdes::json::<Reading>());
+    builder.add_state_store(StoreBuilder::key_value("heard", text(), serdes::json::<Heard>()));
+    let readings = Consumed::with(text(), reading.clone())
+        .timestamp_extractor(|_, reading, broker, _| reading.map_or(broker, |r: &Reading| r.ts));
+    let readings = builder.stream_with(params.input(0), readings);
+    readings.process(|| Watch, &["heard"]).to_with(params.output(1), Produced::with(text(), serdes::json()));
+    readings
+        .process(|| Check, &[])
+        .group_by_key_with(Grouped::with(text(), reading).name("sound"))
+        .windowed_by(TimeWindows::of_size_and_grace(MINUTE, GRACE))
+        .aggregate_with(
+            Minute::empty,
+            |_, reading, minute: Minute| reading.map(|r: &Reading| minute.with(r.millis)),
+            Materialized::as_store("minutes").with_key_serde(text()).with_value_serde(serdes::json()),
+        )
+        .to_stream()
+        .map_values(|minute: Option<&Minute>| minute.map(Summary::from))
+        .to_with(params.output(0), Produced::with(serdes::windowed(text(), MINUTE_MS), serdes::json()));
+    builder.build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Driven;
+    use serde_json::json;
+
+    fn read(driven: &mut Driven, millis: i64, ts: i64) {
+        driven.pipe_at(0, json!("s1"), json!({"millis": millis, "ts": ts}), 0);
+    }
+
+    #[test]
+    fn minutes_follow_the_time_of_the_readings() {
+        let mut driven = Driven::new(&ENTRY);
+        for (millis, ts) in [(20_000, 0), (22_000, 59_999), (30_000, 60_000), (-3_000, 5), (900_000, 6)] {
+            read(&mut driven, millis, ts);
+        }
+        let first = json!({"readings": 3, "min": -3_000, "max": 22_000, "mean": 13_000});
+        assert_eq!(driven.read(0).last().unwrap().1, first);
+        assert_eq!(driven.read_header(2, "__streams.errors.message"), ["900000 thousandths of a degree"]);
+    }
+
+    #[test]
+    fn silence_is_told_once_and_so_is_its_end_over_a_crash() {
+        let mut driven = Driven::new(&ENTRY);
+        let alerts = |driven: &mut Driven| -> Vec<_> {
+            driven.read(1).into_iter().map(|(_, alert)| alert["silent"].as_bool().unwrap()).collect()
+        };
+        read(&mut driven, 0, 0);
+        driven.advance(280);
+        assert_eq!(alerts(&mut driven), [false; 0]);
+        driven.advance(40);
+        assert_eq!(alerts(&mut driven), [true]);
+        driven.driver.crash().unwrap();
+        driven.advance(600);
+        assert_eq!(alerts(&mut driven), [false; 0], "told once");
+        read(&mut driven, 0, 1);
+        read(&mut driven, 0, 2);
+        assert_eq!(alerts(&mut driven), [false]);
+    }
+}
