@@ -13,6 +13,8 @@ mod flights;
 mod fraud_detector;
 mod invoices;
 mod iot_sensors;
+mod kappa;
+mod lambda;
 mod log_alerts;
 mod notifications;
 mod order_aggregator;
@@ -62,6 +64,9 @@ pub fn catalogue() -> Catalogue {
         etl::ENTRY,
         cdc_users::ENTRY,
         revenue_analytics::ENTRY,
+        lambda::BATCH,
+        lambda::ENTRY,
+        kappa::ENTRY,
         bench::WINDOW_COUNT,
         bench::WINDOW_SUM,
         bench::REPARTITION_COUNT,
