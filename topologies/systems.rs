@@ -131,6 +131,7 @@ fn run(entry: &'static Entry, directory: &Path) -> Result<Ran> {
         settings: worker_settings(&config, 1, false),
         inputs: inputs(entry).map(|topic| input(topic, directory)).collect::<Result<_>>()?,
         outputs: entry.outputs.iter().zip(&memories).map(output).collect(),
+        topics: Vec::new(),
         now: NOW,
         linger_ms: linger_ms(entry.name),
     };

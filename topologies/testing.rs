@@ -57,6 +57,7 @@ pub fn run_on(entry: &'static Entry, inputs: Vec<Box<dyn BufRead>>) -> Vec<Value
             value: output.value,
             lines: Box::new(memory.clone()),
         }],
+        topics: Vec::new(),
         now: 1_700_000_000_000,
         linger_ms: 0,
     };

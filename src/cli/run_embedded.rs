@@ -59,6 +59,7 @@ pub fn prepare(
         settings: worker_settings(config, 1, false),
         inputs,
         outputs,
+        topics: params.outputs(entry).map(|(name, _)| name.to_owned()).collect(),
         now: wall_clock(),
         linger_ms: i64::try_from(command.linger_ms).unwrap_or(i64::MAX),
     })

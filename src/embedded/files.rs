@@ -67,6 +67,8 @@ pub struct FileRun {
     pub inputs: Vec<Input>,
     /// Outputs.
     pub outputs: Vec<Output>,
+    /// Topics that there are besides, such as those that only a function of the record names.
+    pub topics: Vec<String>,
     /// Wall clock at the start; also the event time of lines that have none.
     pub now: Timestamp,
     /// How long the clock goes on once all input is committed, in milliseconds: for schedules by wall clock.
@@ -89,7 +91,7 @@ pub struct Summary {
 /// # Errors
 /// When a line is no record, a file fails, a topic isn't the topology's, or the worker ends with a fault.
 pub fn run_files(run: FileRun, stop: &AtomicBool) -> Result<Summary> {
-    let FileRun { topology, application_id, settings, inputs, mut outputs, now, linger_ms } = run;
+    let FileRun { topology, application_id, settings, inputs, mut outputs, topics, now, linger_ms } = run;
     let mut log = Log::new("embedded");
     let mut counts = BTreeMap::new();
     let errors = settings.errors.topics().cloned().collect::<Vec<_>>();
@@ -107,10 +109,9 @@ pub fn run_files(run: FileRun, stop: &AtomicBool) -> Result<Summary> {
         }
         read += fill(&mut log, input, now)?;
     }
-    for output in &outputs {
-        if log.partitions(&output.topic).is_none() {
-            log.create_topic(&output.topic, 1, TopicConfig::default());
-            counts.insert(Arc::from(output.topic.as_str()), 1);
+    for topic in outputs.iter().map(|output| &output.topic).chain(&topics) {
+        if log.create_topic(topic, 1, TopicConfig::default()) {
+            counts.insert(Arc::from(topic.as_str()), 1);
         }
     }
     let resolved = Arc::new(topology.resolve(&application_id, &counts)?);
@@ -317,6 +318,7 @@ mod tests {
                     value: Format::Long,
                     lines: Box::new(sink.clone()),
                 }],
+                topics: Vec::new(),
                 now: 1_000_000,
                 linger_ms,
             },

@@ -276,3 +276,40 @@ fn health_fails_without_a_worker() {
     assert_eq!(output.status.code(), Some(1));
     assert!(err(&output).contains("the worker doesn't answer"), "{}", err(&output));
 }
+
+/// Every command of the README's table of systems gives what is expected of the system.
+#[test]
+fn the_commands_of_the_readme_run() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |file: &std::path::Path| std::fs::read_to_string(file).unwrap_or_default();
+    let readme = read(&root.join("README.md"));
+    let commands: Vec<_> = readme.split("| `millstream ").skip(1).filter_map(|c| Some(c.split_once('`')?.0)).collect();
+    assert!(commands.len() > 20, "{commands:?}");
+    for command in commands {
+        let words: Vec<String> = command
+            .split(' ')
+            .map(|word| match word.split_once('=') {
+                Some((topic, file)) if file.starts_with("topologies/") => {
+                    format!("{topic}={}", root.join(file).display())
+                }
+                _ => word.to_owned(),
+            })
+            .collect();
+        let output = millstream(&words.iter().map(String::as_str).collect::<Vec<_>>(), &[], "");
+        assert_eq!(output.status.code(), Some(0), "{command}: {}", err(&output));
+        let topic = words[words.len() - 1].trim_end_matches("=-");
+        let expected = read(&root.join(format!("topologies/data/{}/expected/{topic}.jsonl", words[1])));
+        let lines = |text: &str| {
+            let parse = |line: &str| -> serde_json::Value {
+                let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
+                if command.contains("--linger-ms") {
+                    // What a schedule by wall clock writes has the time at which it fired.
+                    line["timestamp"].take();
+                }
+                line
+            };
+            text.lines().map(parse).collect::<Vec<_>>()
+        };
+        assert_eq!(lines(&out(&output)), lines(&expected), "{command}");
+    }
+}

@@ -143,3 +143,36 @@ fn crashes_repeat_what_is_outside_of_the_transaction() {
     let crashed = written(&entry, |index| (index == 1).then_some(2));
     assert_eq!((crashed[0].1.len(), CALLS.load(Ordering::SeqCst)), (3, 4));
 }
+
+/// The README's rows: what a system does, its file, and the command that runs it on its sample.
+fn rows() -> String {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = fs::read_dir(directory).unwrap().map(|file| file.unwrap().path());
+    let mut files: Vec<_> = files.filter(|file| file.extension().is_some_and(|e| e == "rs")).collect();
+    files.sort();
+    let row = |entry: &Entry| {
+        let name = entry.name;
+        let names = |file: &&PathBuf| text_of(file).unwrap().contains(&format!("    name: \"{name}\","));
+        let calls = |file: &&PathBuf| text_of(file).unwrap().contains(&format!("    \"{name}\",\n"));
+        let file = files.iter().find(names).or_else(|| files.iter().find(calls)).unwrap();
+        let file = file.file_name().unwrap().to_str().unwrap();
+        let input = |topic: &Topic| format!(" --input {0}=topologies/data/{name}/{0}.jsonl", topic.name);
+        let inputs: String = inputs(entry).map(input).collect();
+        let linger = match linger_ms(name) {
+            0 => String::new(),
+            ms => format!(" --linger-ms {ms}"),
+        };
+        let command = format!("millstream run {name} --embedded{linger}{inputs} --output {}=-", entry.outputs[0].name);
+        format!("| `{name}`: {} | [{file}](topologies/{file}) | `{command}` |\n", entry.about)
+    };
+    let rows: String = systems(catalogue()).map(row).collect();
+    format!("| system | file | command |\n|---|---|---|\n{rows}")
+}
+
+#[test]
+fn the_systems_in_the_readme_are_those_of_the_catalogue() {
+    let readme = text_of(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap();
+    let (_, rest) = readme.split_once("<!-- systems -->\n").expect("the table's start");
+    let (found, _) = rest.split_once("<!-- /systems -->").expect("the table's end");
+    assert!(found == rows(), "put this between the marks in README.md:\n{}", rows());
+}
