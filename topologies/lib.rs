@@ -3,6 +3,7 @@
 mod bench;
 mod cdc_users;
 mod channel_stats;
+mod claim_check;
 mod completed_orders;
 mod deduplicator;
 mod enrichment;
@@ -67,6 +68,7 @@ pub fn catalogue() -> Catalogue {
         lambda::BATCH,
         lambda::ENTRY,
         kappa::ENTRY,
+        claim_check::ENTRY,
         bench::WINDOW_COUNT,
         bench::WINDOW_SUM,
         bench::REPARTITION_COUNT,
