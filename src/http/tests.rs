@@ -107,7 +107,7 @@ fn full_board() -> Board {
 }
 
 /// A desk where nobody asked.
-fn full_stores() -> Stores {
+pub(super) fn full_stores() -> Stores {
     let builder = crate::topology::StreamsBuilder::new();
     builder.stream::<String, String>("in").to("out");
     let access = Access {

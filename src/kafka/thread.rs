@@ -33,6 +33,8 @@ use std::{
 const STEP_RECORDS: usize = 2_000;
 /// Longest wait while nothing happens; everything that happens ends it.
 const IDLE_WAIT: Duration = Duration::from_millis(50);
+/// Time for queries to gather while there is nothing else to do.
+const QUERIES_WAIT: Duration = Duration::from_micros(500);
 /// Time between two looks at positions that moved without records.
 const POSITIONS_EVERY: Duration = Duration::from_millis(5);
 /// Time between two snapshots.
@@ -159,7 +161,7 @@ impl StreamThread {
             self.timings.records(Stage::Queue, took, fetched);
             busy |= self.process();
             busy |= self.act()?;
-            busy |= self.serve();
+            let asked = self.serve();
             if published.elapsed() >= PUBLISH_EVERY {
                 published = Instant::now();
                 publish(self.number, self.figures());
@@ -169,7 +171,12 @@ impl StreamThread {
             }
             if !busy {
                 self.lap();
-                self.rest();
+                if asked {
+                    // Not to be woken for each of the next ones.
+                    thread::sleep(QUERIES_WAIT);
+                } else {
+                    self.rest();
+                }
                 let took = self.lap();
                 self.timings.spent(Stage::Idle, took);
             }

@@ -68,7 +68,7 @@ pub struct QueryFigures {
 
 /// The queue of one stream thread.
 struct Line {
-    wake: Box<dyn Fn() + Send + Sync>,
+    wake: Arc<dyn Fn() + Send + Sync>,
     jobs: VecDeque<Job>,
     standing: Vec<(TaskId, Standing)>,
 }
@@ -151,8 +151,11 @@ impl Queries {
         }
         line.jobs.push_back(job);
         // Later ones are seen with the first.
-        if line.jobs.len() == 1 {
-            (line.wake)();
+        let wake = (line.jobs.len() == 1).then(|| Arc::clone(&line.wake));
+        // Without the lock, which the thread takes as soon as it is awake.
+        drop(lines);
+        if let Some(wake) = wake {
+            wake();
         }
         Ok(())
     }
@@ -203,14 +206,14 @@ impl Queries {
         self.inner.listeners.load(Ordering::Acquire)
     }
 
-    /// Answers until the queue is empty or the turn is over. True when something was done.
+    /// Answers what waits until the turn is over. True when something was done.
     fn answer(&self, thread: usize, worker: &mut Worker) -> bool {
-        let mut began: Option<Instant> = None;
-        let mut served = 0;
-        loop {
-            let job = lock(&self.inner.lines).get_mut(thread).and_then(Option::as_mut).and_then(|l| l.jobs.pop_front());
-            let Some(job) = job else { break };
-            let began = *began.get_or_insert_with(Instant::now);
+        let mut jobs = self.take(thread, worker);
+        if jobs.is_empty() {
+            return false;
+        }
+        let (began, mut served) = (Instant::now(), 0);
+        while let Some(job) = jobs.pop_front() {
             job(worker);
             served += 1;
             if began.elapsed() >= TURN {
@@ -218,17 +221,24 @@ impl Queries {
             }
         }
         self.inner.served.fetch_add(served, Ordering::Relaxed);
-        served > 0
+        let mut lines = lock(&self.inner.lines);
+        if let Some(line) = lines.get_mut(thread).and_then(Option::as_mut) {
+            // Those whose turn did not come are first in the next one. The queue keeps its memory.
+            jobs.append(&mut line.jobs);
+            line.jobs = jobs;
+        }
+        true
     }
 
-    /// Notes which tasks the thread has.
-    fn note_standing(&self, thread: usize, worker: &Worker) {
+    /// Notes which tasks the thread has, and takes the questions that wait for it.
+    fn take(&self, thread: usize, worker: &Worker) -> VecDeque<Job> {
         let mut lines = lock(&self.inner.lines);
-        let Some(line) = lines.get_mut(thread).and_then(Option::as_mut) else { return };
+        let Some(line) = lines.get_mut(thread).and_then(Option::as_mut) else { return VecDeque::new() };
         if !worker.standing().eq(line.standing.iter().copied()) {
             line.standing = worker.standing().collect();
             self.inner.moves.fetch_add(1, Ordering::Release);
         }
+        std::mem::take(&mut line.jobs)
     }
 
     /// Tells listeners what the thread's commits changed, and drops those that hear no more.
@@ -278,11 +288,10 @@ impl Desk for Queries {
         if lines.len() <= thread {
             lines.resize_with(thread + 1, || None);
         }
-        lines[thread] = Some(Line { wake, jobs: VecDeque::new(), standing: Vec::new() });
+        lines[thread] = Some(Line { wake: wake.into(), jobs: VecDeque::new(), standing: Vec::new() });
     }
 
     fn serve(&self, thread: usize, worker: &mut Worker) -> bool {
-        self.note_standing(thread, worker);
         let busy = self.answer(thread, worker);
         if self.listeners() > 0 {
             return self.tell(worker) | busy;

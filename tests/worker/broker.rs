@@ -328,6 +328,27 @@ impl Broker {
         assert!(script(&["quota", &self.port.to_string(), client_id, &bytes.to_string()]), "the quota is set");
     }
 
+    /// Tells the committed offset of a partition, 0 before the first. It waits for a transaction that holds one.
+    pub fn commits(&self, group: &str, topic: &str) -> impl Fn(i32) -> i64 + Send + Sync + use<> {
+        let mut config = self.config();
+        let consumer: BaseConsumer =
+            config.set("group.id", group).set("isolation.level", "read_committed").create().expect("a consumer");
+        let (group, topic) = (group.to_owned(), topic.to_owned());
+        move |partition| {
+            let mut partitions = TopicPartitionList::new();
+            partitions.add_partition(&topic, partition);
+            let deadline = Instant::now() + Duration::from_secs(60);
+            loop {
+                match consumer.committed_offsets(partitions.clone(), Duration::from_secs(10)) {
+                    Ok(found) => {
+                        return found.elements()[0].offset().to_raw().filter(|offset| *offset >= 0).unwrap_or(0);
+                    }
+                    Err(error) => assert!(Instant::now() < deadline, "{group} has no offsets: {error}"),
+                }
+            }
+        }
+    }
+
     /// The client ids of a group's members.
     pub fn members(&self, group: &str) -> Vec<String> {
         let consumer: BaseConsumer = self.config().create().expect("a consumer");

@@ -114,12 +114,17 @@ impl Replica {
         self.child.try_wait().expect("a child of ours").is_none()
     }
 
-    /// A page that it serves, once it serves (with the setting `http.listen=127.0.0.1:0`).
-    pub fn page(&self, path: &str) -> Option<String> {
+    /// Where it serves, once it does (with the setting `http.listen=127.0.0.1:0`).
+    pub fn address(&self) -> Option<String> {
         let log = std::fs::read_to_string(&self.log).ok()?;
         // Another process may serve on the port of a former run.
         let line = log.get(self.log_start..)?.lines().rfind(|l| l.contains("serving /metrics"))?;
-        let address = line.split("address=").nth(1)?.split_whitespace().next()?;
+        Some(line.split("address=").nth(1)?.split_whitespace().next()?.to_owned())
+    }
+
+    /// A page that it serves.
+    pub fn page(&self, path: &str) -> Option<String> {
+        let address = self.address()?;
         let mut stream = TcpStream::connect(address).ok()?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
         let mut answer = String::new();

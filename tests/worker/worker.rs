@@ -14,6 +14,7 @@ mod join;
 mod old_time;
 mod operations;
 mod purge;
+mod queries;
 mod replica;
 mod rescale;
 mod slow_restore;

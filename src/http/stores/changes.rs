@@ -138,3 +138,60 @@ impl Stream for Feed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Waker;
+
+    fn change(bytes: usize) -> Told {
+        let value = Some(vec![b'x'; bytes].into());
+        let change = Change { key: "k".into(), window: None, value, timestamp: 1 };
+        Told::Changes(TaskId { sub_topology: 0, partition: 0 }, Arc::new(vec![change]))
+    }
+
+    fn both_ends() -> (Ear, Feed) {
+        let (give, take) = channel(QUEUE_MAX);
+        let bytes = Arc::new(AtomicUsize::new(0));
+        let stores = Arc::new(crate::http::tests::full_stores());
+        let ear = Ear { give, bytes: Arc::clone(&bytes) };
+        (ear, Feed { stores, name: "s".into(), raw: false, take, bytes, batch: None, ended: false })
+    }
+
+    /// Names of the events that come without waiting.
+    fn events(feed: &mut Feed) -> Vec<&'static str> {
+        let mut found = Vec::new();
+        while let Poll::Ready(Some(Ok(event))) = Pin::new(&mut *feed).poll_next(&mut Context::from_waker(Waker::noop()))
+        {
+            let text = format!("{event:?}");
+            let names = ["change", "cut", "partitions"];
+            found.extend(names.into_iter().find(|name| text.contains(&format!("event: {name}"))));
+        }
+        found
+    }
+
+    #[test]
+    fn a_reader_that_is_too_slow_gets_what_waits_and_is_told_that_it_is_cut_off() {
+        let (ear, mut feed) = both_ends();
+        assert!(ear.hear(Told::Partitions(vec![0])));
+        assert_eq!((1..QUEUE_MAX).filter(|_| ear.hear(change(1))).count(), QUEUE_MAX - 1);
+        assert!(!ear.hear(change(1)), "the queue is full");
+        drop(ear);
+        let found = events(&mut feed);
+        assert_eq!((found.len(), found[0], found[1], found[QUEUE_MAX]), (QUEUE_MAX + 1, "partitions", "change", "cut"));
+        assert_eq!(events(&mut feed), [""; 0], "nothing after it");
+    }
+
+    #[test]
+    fn bytes_that_wait_are_limited_and_those_that_were_read_wait_no_more() {
+        let (ear, mut feed) = both_ends();
+        let half = QUEUE_BYTES_MAX / 2 - 1_000;
+        for _ in 0..3 {
+            assert!(ear.hear(change(half)));
+            assert_eq!(events(&mut feed), ["change"]);
+        }
+        assert!(ear.hear(change(half)) && ear.hear(change(half)) && !ear.hear(change(half)));
+        assert!(ear.hear(Told::Cut));
+        assert_eq!(events(&mut feed), ["change", "change", "cut"]);
+    }
+}

@@ -305,28 +305,6 @@ fn changes_come_as_they_are_committed() {
     assert_eq!(scene.get("/stores/nothing/changes").0, 404);
 }
 
-#[test]
-fn a_reader_that_is_too_slow_is_told_that_it_is_cut_off() {
-    let scene = Scene::new(None);
-    scene.number("in", "a", 1, 1);
-    scene.until("/stores/counts/keys/a", |(status, _)| *status == 200);
-    let mut events = events(&scene, "/stores/windows/changes");
-    assert_eq!(events.next().unwrap().0, "partitions");
-    // Until the sockets and the queue are full.
-    let deadline = Instant::now() + LIMIT;
-    let mut at = 0;
-    while scene.queries.figures().cut == 0 {
-        for _ in 0..20_000 {
-            at += 1;
-            scene.number("in", &format!("{:0>200}", at % 5_000), 1, at);
-        }
-        assert!(Instant::now() < deadline, "it is never cut off");
-    }
-    let rest: Vec<_> = events.by_ref().take_while(|(name, _)| name != "cut").collect();
-    assert!(rest.len() > 100 && rest.iter().all(|(name, _)| name == "change"));
-    assert_eq!(scene.get("/stores/counts/keys/a").0, 200);
-}
-
 /// A worker that never took part: its answers are refusals.
 fn idle_worker() -> Worker {
     let topology = Arc::new(topology());

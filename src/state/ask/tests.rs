@@ -78,6 +78,9 @@ fn q6_windows_of_a_key_and_of_all_keys() {
     put(&mut store, window_row(50, b"k"), "open", 50);
     assert_eq!(all(&mut store, &times(Some("k"), 0, i64::MAX)), ["k@0 v", "k@10 v", "k@40 v"]);
     assert_eq!(all(&mut store, &times(Some("k"), 1, 39)), ["k@10 v"]);
+    assert_eq!(all(&mut store, &times(Some("k"), 10, 10)), ["k@10 v"]);
+    assert_eq!(all(&mut store, &times(Some("k"), 20, 20)), Vec::<String>::new());
+    assert_eq!(all(&mut store, &times(Some("k"), 50, 50)), Vec::<String>::new(), "its transaction is open");
     assert_eq!(all(&mut store, &times(Some("kk"), 0, i64::MAX)), Vec::<String>::new());
     assert_eq!(all(&mut store, &times(None, 10, 20)), ["a@10 v", "k@10 v", "z@10 v", "a@20 v", "z@20 v"]);
 }
