@@ -98,8 +98,12 @@ pub trait Context {
     /// Replaces the input record in hand, for an update that the record cache held back. Returns the former one.
     fn set_source(&mut self, source: Option<SourceContext>) -> Option<SourceContext>;
 
-    /// The input record in hand as it came; absent in punctuation and for what the record cache held back.
+    /// The input record in hand as it came; absent in punctuation, and for what the record cache held back unless there is
+    /// a dead-letter topic.
     fn input(&self) -> Option<&RawRecord>;
+
+    /// Replaces the input record as it came, for an update that the record cache held back. Returns the former one.
+    fn set_input(&mut self, input: Option<Arc<RawRecord>>) -> Option<Arc<RawRecord>>;
 
     /// What the settings say of failed and late records.
     fn error_settings(&self) -> &ErrorSettings;

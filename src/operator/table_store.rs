@@ -8,6 +8,7 @@ use crate::{
     state::{Pending, Row, StoreKind, VersionPut},
 };
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// Types and place of a table's store.
 pub(crate) struct TableStore<V, R> {
@@ -90,6 +91,9 @@ impl<K: 'static, V: 'static, R: Rows<K>> Updates<K, V, R> {
         let Update { new, old, timestamp, at, headers } = update;
         let bytes = new.as_ref().map(|v| self.table.values.to_bytes(v)).transpose()?;
         let source = if self.cached { cx.source().cloned() } else { None };
+        // What fails behind the cache has its input in the dead letter too.
+        let keeps = self.cached && cx.error_settings().dead_letter_topic.is_some();
+        let input = if keeps { cx.input().cloned().map(Arc::new) } else { None };
         let store = cx.store(self.table.store);
         let versioned = matches!(store.spec().kind, StoreKind::Versioned { .. });
         let timestamp = if new.is_some() || versioned { timestamp } else { at };
@@ -100,6 +104,9 @@ impl<K: 'static, V: 'static, R: Rows<K>> Updates<K, V, R> {
         } else {
             VersionPut::Expired
         };
+        if let Some(input) = input {
+            store.hold_input(&row, input);
+        }
         if put == VersionPut::Expired {
             if versioned || store.counts_expired(&row) {
                 cx.dropped(Dropped::Expired);
@@ -125,17 +132,18 @@ impl<K: 'static, V: 'static, R: Rows<K>> Updates<K, V, R> {
             return Ok(());
         }
         for pending in cx.store(self.table.store).take_pending() {
-            let Pending { row, old, new, timestamp, headers, source } = pending;
+            let Pending { row, old, new, timestamp, headers, source, input } = pending;
             let key = self.table.rows.key(&row)?;
             let timestamp = time_of(&key, timestamp);
             let new = new.map(|r| self.table.decode(cx, &r)).transpose()?;
             let old = old.filter(|_| self.sends_old).map(|r| self.table.decode(cx, &r)).transpose()?;
             let change = Change::new(new, old);
-            let before = cx.set_source(source);
+            let before = (cx.set_source(source), cx.set_input(input));
             let result = self
                 .children
                 .forward(cx, Record { key: Some(&key), value: Some(&change), timestamp, headers: &headers });
-            cx.set_source(before);
+            cx.set_source(before.0);
+            cx.set_input(before.1);
             result?;
         }
         Ok(())

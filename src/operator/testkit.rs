@@ -83,6 +83,10 @@ impl Context for Kit {
     fn input(&self) -> Option<&RawRecord> {
         self.input.as_ref()
     }
+
+    fn set_input(&mut self, input: Option<Arc<RawRecord>>) -> Option<Arc<RawRecord>> {
+        std::mem::replace(&mut self.input, input.map(Arc::unwrap_or_clone)).map(Arc::new)
+    }
     fn error_settings(&self) -> &ErrorSettings {
         &self.errors
     }

@@ -5,8 +5,11 @@ use super::{
     row_map::{Keyed, RowMap, hash},
     short_bytes::ShortBytes,
 };
-use crate::record::{Headers, NO_TIMESTAMP, SourceContext, Timestamp};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::record::{Headers, NO_TIMESTAMP, RawRecord, SourceContext, Timestamp};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// What a row costs above bytes outside of its place: the place and its index entry.
 const ROW_BYTES: usize = 112;
@@ -22,6 +25,7 @@ struct Held {
     old: Option<Version>,
     headers: Headers,
     source: Option<SourceContext>,
+    input: Option<Arc<RawRecord>>,
     /// Rank of the last update among all of the transaction.
     rank: u64,
     bytes: usize,
@@ -188,13 +192,30 @@ impl Overlay {
             self.held_bytes = self.held_bytes + bytes - held.bytes;
             held.headers.clone_from(headers);
             held.source.clone_from(&source.cloned());
-            (held.rank, held.bytes) = (rank, bytes);
+            (held.rank, held.bytes, held.input) = (rank, bytes, None);
         } else {
             let at = u32::try_from(self.held.len()).expect("a transaction has less than 2^32 rows");
             self.row_mut(place).held = Some(at);
-            self.held.push(Held { place, old, headers: headers.clone(), source: source.cloned(), rank, bytes });
+            self.held.push(Held {
+                place,
+                old,
+                headers: headers.clone(),
+                source: source.cloned(),
+                input: None,
+                rank,
+                bytes,
+            });
             self.held_bytes += bytes;
         }
+    }
+
+    /// Keeps the input record of the last update of a row that is held back.
+    pub(super) fn hold_input(&mut self, row: &[u8], input: Arc<RawRecord>) {
+        let place = self.find(hash(row), row).and_then(|place| self.row(place).held);
+        let Some(held) = place.and_then(|place| self.held.get_mut(place as usize)) else { return };
+        let bytes = input.bytes();
+        (held.bytes, held.input) = (held.bytes + bytes, Some(input));
+        self.held_bytes += bytes;
     }
 
     fn set(&mut self, At { row, hash, place }: At, version: Version) -> u32 {
@@ -216,7 +237,7 @@ impl Overlay {
         // Mostly in order already: only rows updated twice are out of it.
         held.sort_by_key(|held| held.rank);
         let mut taken = Vec::with_capacity(held.len());
-        for Held { place, old, headers, source, .. } in held.drain(..) {
+        for Held { place, old, headers, source, input, .. } in held.drain(..) {
             let entry = self.rows.at_mut(place).expect("an overlay never loses a row");
             let row = &entry.id;
             entry.held = None;
@@ -232,7 +253,7 @@ impl Overlay {
             // A write past the cache may have come in between: then the log must say that the row is gone.
             if old.is_some() || new.is_some() {
                 let timestamp = entry.version.timestamp;
-                taken.push(Pending { row: row.clone(), old, new, timestamp, headers, source });
+                taken.push(Pending { row: row.clone(), old, new, timestamp, headers, source, input });
             }
         }
         // Its memory stays.
@@ -290,6 +311,7 @@ impl Overlay {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
 
     fn version(value: Option<&'static str>, timestamp: i64) -> Version {
         Version { value: value.map(Into::into), timestamp }
@@ -341,6 +363,26 @@ mod tests {
         let rows: Vec<_> = overlay.take_held(false).into_iter().map(|p| (p.row, p.new.unwrap().value)).collect();
         assert_eq!(rows, [("b".into(), "2".into()), ("a".into(), "3".into())]);
         assert!(overlay.take_held(false).is_empty());
+        assert_eq!(overlay.held_bytes(), 0);
+    }
+
+    #[test]
+    fn the_input_of_the_last_update_is_held_and_counted_until_it_is_taken() {
+        let mut overlay = Overlay::new(false);
+        let input = |value: &'static str| {
+            let (key, value) = (None, Some(Bytes::from_static(value.as_bytes())));
+            Arc::new(RawRecord { offset: 7, timestamp: 1, key, value, headers: Headers::default() })
+        };
+        hold(&mut overlay, "a", version(Some("1"), 1));
+        let plain = overlay.held_bytes();
+        overlay.hold_input(b"a", input("a long record"));
+        assert_eq!(overlay.held_bytes(), plain + input("a long record").bytes());
+        hold(&mut overlay, "a", version(Some("2"), 2));
+        assert_eq!(overlay.held_bytes(), plain);
+        overlay.hold_input(b"a", input("short"));
+        overlay.hold_input(b"not held", input("short"));
+        let taken = overlay.take_held(false);
+        assert_eq!(taken[0].input.as_ref().and_then(|input| input.value.clone()), Some("short".into()));
         assert_eq!(overlay.held_bytes(), 0);
     }
 

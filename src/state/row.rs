@@ -3,9 +3,10 @@
 use super::short_bytes::ShortBytes;
 use crate::{
     fault::{Fault, Result},
-    record::{Headers, NO_TIMESTAMP, SourceContext, Timestamp},
+    record::{Headers, NO_TIMESTAMP, RawRecord, SourceContext, Timestamp},
 };
 use bytes::Bytes;
+use std::sync::Arc;
 
 const TIMESTAMP_BYTES: usize = 8;
 
@@ -108,6 +109,8 @@ pub struct Pending {
     pub headers: Headers,
     /// Input record of the last update.
     pub source: Option<SourceContext>,
+    /// That record as it came, where it was kept for the dead-letter topic.
+    pub input: Option<Arc<RawRecord>>,
 }
 
 /// Receives the changelog records of a commit.

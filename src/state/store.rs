@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     fault::{Fault, Result},
-    record::{Headers, NO_TIMESTAMP, Offset, SourceContext, Timestamp},
+    record::{Headers, NO_TIMESTAMP, Offset, RawRecord, SourceContext, Timestamp},
     state::StoreKind,
 };
 use bytes::Bytes;
@@ -292,6 +292,11 @@ impl Store {
     pub fn take_pending(&mut self) -> Vec<Pending> {
         self.last = None;
         self.open.take_held(false)
+    }
+
+    /// Keeps the input record of the update of `row` that [`Store::put_cached`] has just held back.
+    pub fn hold_input(&mut self, row: &[u8], input: Arc<RawRecord>) {
+        self.open.hold_input(row, input);
     }
 
     /// As [`Store::take_pending`], where nobody is told of the updates: each of them is written, also a row that was made

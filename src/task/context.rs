@@ -24,6 +24,8 @@ pub(super) struct Inside<'a> {
     pub stream_time: Timestamp,
     pub source: Option<SourceContext>,
     pub input: Option<&'a RawRecord>,
+    /// What came with an update that the record cache held back.
+    pub held_input: Option<Arc<RawRecord>>,
     pub errors: &'a ErrorSettings,
     pub handlers: &'a ErrorHandlers,
     pub names: &'a [Arc<str>],
@@ -63,7 +65,12 @@ impl Context for Inside<'_> {
 
     fn input(&self) -> Option<&RawRecord> {
         // What a cache held back comes with another source, or none.
-        self.input.filter(|raw| self.source.as_ref().is_some_and(|source| source.offset == raw.offset))
+        let own = self.input.filter(|raw| self.source.as_ref().is_some_and(|source| source.offset == raw.offset));
+        self.held_input.as_deref().or(own)
+    }
+
+    fn set_input(&mut self, input: Option<Arc<RawRecord>>) -> Option<Arc<RawRecord>> {
+        std::mem::replace(&mut self.held_input, input)
     }
 
     fn error_settings(&self) -> &ErrorSettings {

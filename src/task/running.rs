@@ -187,6 +187,7 @@ impl Task {
             stream_time: live.stream_time,
             source,
             input,
+            held_input: None,
             errors: env.errors,
             handlers: &live.graph.handlers,
             names: &live.graph.names,

@@ -78,7 +78,7 @@ impl Codec<Val> for Kind {
     fn decode(&self, bytes: &[u8]) -> Result<Val> {
         let bad = || Fault::skip(format!("these bytes are no {self:?}"));
         match self {
-            Self::Text => String::from_utf8(bytes.to_vec()).map(Val::Text).map_err(|_| bad()),
+            Self::Text => String::from_utf8(bytes.to_vec()).map(Val::Text).map_err(|_| Fault::skip("malformed UTF-8")),
             Self::Long => bytes
                 .try_into()
                 .map(|b| Val::Long(i64::from_be_bytes(b)))
