@@ -54,7 +54,7 @@ impl<K: Clone + 'static, V: 'static> KTable<K, V> {
     ///
     /// The tables need not have equal partition counts (D-111): rows meet by way of two internal topics, and a result may
     /// come a little after its cause. An answer that comes when the left row has changed again is dropped and counted
-    /// (D-107). A right row whose bytes are empty counts as missing, as in Kafka Streams. Both tables keep their rows.
+    /// (D-107); [`TableJoined::always_answered`] tells when that leaves an out-of-date result. A right row whose bytes are empty counts as missing, as in Kafka Streams. Both tables keep their rows.
     ///
     /// ```
     /// use millstream::{codec::serdes, testing::TestDriver, topology::StreamsBuilder};
@@ -201,6 +201,7 @@ impl<K: Clone + 'static, V: 'static> KTable<K, V> {
         self.link.need_old(true);
         let plan = &mut *self.plan.borrow_mut();
         let names = Names::new(plan, joined.name.as_deref().or(self.next_name.as_deref()));
+        let answers = joined.always_answered;
         let key = plan.need(self.key.as_ref(), "key", &names.send);
         let value = plan.need(self.value.as_ref(), "value", &names.send);
         let foreign = plan.need(other.key.as_ref(), "key of the other table", &names.send);
@@ -210,7 +211,13 @@ impl<K: Clone + 'static, V: 'static> KTable<K, V> {
         let (foreign_key, of) = (Arc::new(foreign_key), (foreign.clone(), value.clone(), self.link.clone()));
         let send = plan.add_processor(&[self.node], &names.send, Vec::new(), move |asm| {
             Ok(Built::node(Send {
-                of: SendOf { foreign_key: of.0.get()?, value: of.1.get()?, left, versioned: of.2.is_versioned() },
+                of: SendOf {
+                    foreign_key: of.0.get()?,
+                    value: of.1.get()?,
+                    left,
+                    answers,
+                    versioned: of.2.is_versioned(),
+                },
                 extract: foreign_key.clone(),
                 children: asm.children::<KO, crate::operator::foreign_key::Subscription<K>>()?,
                 takes: PhantomData,

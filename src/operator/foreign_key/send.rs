@@ -15,6 +15,8 @@ pub(crate) struct SendOf<KO, V> {
     pub value: Serde<V>,
     /// True for a left join.
     pub left: bool,
+    /// True when a change that finds no right row is answered, too.
+    pub answers: bool,
     /// The left table's changes may be out of order (D-130).
     pub versioned: bool,
 }
@@ -85,7 +87,7 @@ impl<K: Clone + 'static, V: 'static, KO: 'static, E> Send<K, V, KO, E> {
             (Some(old), Some(new)) if self.bytes(Some(&old))? != self.bytes(Some(&new))? => {
                 vec![(Some(old), DeleteOnly), (Some(new), AnswerAlways)]
             }
-            (_, Some(new)) => vec![(Some(new), AnswerIfPresent)],
+            (_, Some(new)) => vec![(Some(new), if self.of.answers { AnswerAlways } else { AnswerIfPresent })],
         })
     }
 
@@ -122,9 +124,21 @@ mod tests {
 
     /// What a change of a row tells to whom: a row is its foreign key, `-` is a row without one.
     fn told(left: bool, old: Option<&str>, new: Option<&str>) -> (Vec<(Option<String>, Instruction)>, usize) {
+        told_by(
+            SendOf { foreign_key: serdes::string(), value: serdes::string(), left, answers: false, versioned: false },
+            old,
+            new,
+        )
+    }
+
+    fn told_by(
+        of: SendOf<String, String>,
+        old: Option<&str>,
+        new: Option<&str>,
+    ) -> (Vec<(Option<String>, Instruction)>, usize) {
         let (child, children) = collect();
         let node: Send<String, String, String, _> = Send {
-            of: SendOf { foreign_key: serdes::string(), value: serdes::string(), left, versioned: false },
+            of,
             extract: Arc::new(|_: &String, row: &String| (row != "-").then(|| row.clone())),
             children,
             takes: PhantomData,
@@ -156,6 +170,15 @@ mod tests {
             (None, None, vec![], 0),
         ] {
             assert_eq!(told(false, old, new), (wanted, dropped), "{old:?} to {new:?}");
+        }
+    }
+
+    #[test]
+    fn d108_an_inner_join_may_ask_for_an_answer_each_time() {
+        for (old, new) in [(None, "a"), (Some("a"), "a"), (Some("-"), "a")] {
+            let text = serdes::string;
+            let of = SendOf { foreign_key: text(), value: text(), left: false, answers: true, versioned: false };
+            assert_eq!(told_by(of, old, Some(new)), (vec![(Some("a".to_owned()), AnswerAlways)], 0), "{old:?}");
         }
     }
 

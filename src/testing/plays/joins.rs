@@ -3,7 +3,7 @@
 use super::{Chance, Play, both, key, keyed, maybe, ms};
 use crate::{
     operator::JoinWindows,
-    topology::{Consumed, Materialized, StreamsBuilder},
+    topology::{Consumed, Materialized, StreamsBuilder, TableJoined},
 };
 
 pub(super) const STREAMS: Play = Play {
@@ -55,7 +55,11 @@ fn foreign_keys(builder: &StreamsBuilder) {
     let uncached = |name: &str| Materialized::as_store(name).with_caching_disabled();
     let orders = builder.table_with::<String, String>("orders", Consumed::default(), uncached("orders"));
     let customers = builder.table_with::<String, String>("customers", Consumed::default(), uncached("customers"));
-    orders.foreign_key_join(&customers, |order| Some(customer(order)), both).to_stream().to("inner-out");
+    // What is joined last is the same in every order only where each change is answered.
+    let (converging, named) =
+        (TableJoined::default().always_answered(), |_: &String, order: &String| Some(customer(order)));
+    let inner = orders.foreign_key_join_with(&customers, named, both, converging, Materialized::default());
+    inner.to_stream().to("inner-out");
     let left = |order: &String, customer: Option<&String>| maybe(Some(order), customer);
     orders.foreign_key_left_join(&customers, |order| Some(customer(order)), left).to_stream().to("left-out");
 }

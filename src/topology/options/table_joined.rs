@@ -17,6 +17,7 @@ pub struct TableJoined<K, KO> {
     pub(crate) name: Option<String>,
     pub(crate) partitioner: Option<KeyPartitioner<K>>,
     pub(crate) other_partitioner: Option<KeyPartitioner<KO>>,
+    pub(crate) always_answered: bool,
 }
 
 impl<K, KO> Clone for TableJoined<K, KO> {
@@ -25,13 +26,14 @@ impl<K, KO> Clone for TableJoined<K, KO> {
             name: self.name.clone(),
             partitioner: self.partitioner.clone(),
             other_partitioner: self.other_partitioner.clone(),
+            always_answered: self.always_answered,
         }
     }
 }
 
 impl<K, KO> Default for TableJoined<K, KO> {
     fn default() -> Self {
-        Self { name: None, partitioner: None, other_partitioner: None }
+        Self { name: None, partitioner: None, other_partitioner: None, always_answered: false }
     }
 }
 
@@ -58,5 +60,15 @@ impl<K, KO> TableJoined<K, KO> {
     #[must_use]
     pub fn other_partitioner(self, choose: impl Fn(&str, Option<&KO>, i32) -> i32 + Send + Sync + 'static) -> Self {
         Self { other_partitioner: Some(Arc::new(choose)), ..self }
+    }
+
+    /// Lets an inner join answer each change of a left row, also where there is no right row. Without it, as in Kafka
+    /// Streams, the answer to a change that finds no right row is left out (D-108) unless the foreign key has just
+    /// changed; where the answer before it comes too late and is dropped (D-107), the joined row of a former change stays
+    /// for good. With it such a row is always taken back in the end; a tombstone for a row that was never joined may be
+    /// forwarded.
+    #[must_use]
+    pub fn always_answered(self) -> Self {
+        Self { always_answered: true, ..self }
     }
 }
