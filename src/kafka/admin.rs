@@ -10,6 +10,7 @@ use crate::{
     fault::{Fault, Result},
     record::{Offset, TopicPartition},
     topology::InternalTopic,
+    worker::KeptBy,
 };
 use rdkafka::{
     Offset as RdOffset, TopicPartitionList,
@@ -240,12 +241,13 @@ impl Admin {
     }
 
     /// Makes a topic keep its records however old they are.
-    pub fn keep_forever(&self, topic: &str) -> Result<()> {
-        raw_admin::alter_topic(self.client.inner().native_ptr(), topic, "retention.ms", "-1", TIMEOUT_MS).map_err(|e| {
-            Fault::stop(format!("retention.ms of `{topic}` can't be raised: {e}")).hint(
-                "event time lies far behind the wall clock, so the broker would delete the changelog within minutes. \
-                 Set retention.ms=-1 on the topic by hand, or grant ALTER_CONFIGS",
-            )
+    pub fn keep_forever(&self, topic: &str, by: KeptBy) -> Result<()> {
+        let (setting, value) = by.setting();
+        raw_admin::alter_topic(self.client.inner().native_ptr(), topic, setting, value, TIMEOUT_MS).map_err(|e| {
+            Fault::stop(format!("{setting} of `{topic}` can't be raised: {e}")).hint(format!(
+                "event time lies far behind the wall clock, so the broker would forget parts of the changelog within \
+                 minutes. Set {setting}={value} on the topic by hand, or grant ALTER_CONFIGS"
+            ))
         })
     }
 }

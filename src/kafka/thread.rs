@@ -331,9 +331,10 @@ impl StreamThread {
             job @ Effect::Persist { .. } => self.helpers.disk(job),
             job @ Effect::Purge { .. } => self.helpers.chore(job),
             // Before the record in hand is committed, or the broker could delete it.
-            Effect::KeepForever { topic } => {
-                tracing::info!(topic = &*topic, "event time lies far behind the wall clock: retention.ms is set to -1");
-                let kept = self.shared.admin.keep_forever(&topic);
+            Effect::KeepForever { topic, by } => {
+                let (setting, value) = by.setting();
+                tracing::info!(topic = &*topic, setting, value, "event time lies far behind the wall clock");
+                let kept = self.shared.admin.keep_forever(&topic, by);
                 self.sent(kept);
             }
             Effect::Exit { fault } => self.exit = Some(fault),

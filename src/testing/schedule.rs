@@ -80,9 +80,11 @@ impl Schedule {
         }
     }
 
-    /// For input that lies there from the start: faults come earlier, and work goes on slowly, so that they meet it.
+    /// For input that lies there from the start: faults come earlier, work goes on slowly, and commits come sooner, so that
+    /// they meet it.
     pub(super) fn of_a_play(mut self) -> Self {
         self.faults.iter_mut().for_each(|(turn, _)| *turn /= 2);
+        self.settings.commit_interval_ms /= 2;
         Self { work: PLAY_WORK, ..self }
     }
 }

@@ -4,7 +4,7 @@ use super::{Fetch, GroupMetadata, Request};
 use crate::{
     fault::Fault,
     record::{Offset, OutRecord, TaskId, TopicPartition},
-    state::{Backend, Batch},
+    state::{Backend, Batch, StoreKind, StoreSpec},
 };
 use std::sync::Arc;
 
@@ -39,6 +39,33 @@ pub struct OpenStore {
     pub changelog: Option<TopicPartition>,
     /// False for a store in memory.
     pub persistent: bool,
+}
+
+/// The topic setting by which a changelog forgets records whose event time lies far behind the wall clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeptBy {
+    /// `retention.ms`: windows are deleted.
+    Retention,
+    /// `min.compaction.lag.ms`: of a key's versions only the last stays.
+    CompactionLag,
+}
+
+impl KeptBy {
+    /// The setting of `spec`'s changelog; none for stores whose changelog keeps the last record of each key.
+    pub(crate) fn of(spec: &StoreSpec) -> Option<Self> {
+        match spec.kind {
+            StoreKind::Versioned { .. } => Some(Self::CompactionLag),
+            _ => spec.retention_ms().map(|_| Self::Retention),
+        }
+    }
+
+    /// Name and value of the setting with which nothing is forgotten.
+    pub fn setting(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Retention => ("retention.ms", "-1"),
+            Self::CompactionLag => ("min.compaction.lag.ms", "9223372036854775807"),
+        }
+    }
 }
 
 /// Something for the driver to do, in the order given. Effects with a `request` are answered by the event of that number.
@@ -155,11 +182,13 @@ pub enum Effect {
         /// First offset to keep.
         below: Offset,
     },
-    /// Makes the topic keep records however old their timestamps are (`retention.ms=-1`). Comes before the commit of
-    /// such records; a failure is told as [`Event::SendFailed`](super::Event::SendFailed) before the next effect is taken.
+    /// Makes the topic keep records however old their timestamps are. Comes before the commit of such records; a failure
+    /// is told as [`Event::SendFailed`](super::Event::SendFailed) before the next effect is taken.
     KeepForever {
-        /// Changelog topic of a window store whose stream time lies far behind the wall clock.
+        /// Changelog topic of a store whose stream time lies far behind the wall clock.
         topic: Arc<str>,
+        /// Which setting would let them go.
+        by: KeptBy,
     },
     /// All is closed and committed: leave the group and end. A fault ends the process with an error.
     Exit {

@@ -1,6 +1,6 @@
 //! Committed rows on their way to disk, the memory they may take, and what is deleted from topics.
 
-use super::{Effect, NEVER, Planted, Request, Worker, held::Closing};
+use super::{Effect, KeptBy, NEVER, Planted, Request, Worker, held::Closing};
 use crate::{
     fault::Fault,
     record::{TaskId, Timestamp},
@@ -154,18 +154,18 @@ impl Worker {
         }
         for held in self.tasks.values().filter(|h| h.running()) {
             for slot in &held.task.replica.slots {
-                let (Some(_), Some(changelog)) = (slot.store.spec().retention_ms(), &slot.changelog) else {
+                let (Some(by), Some(changelog)) = (KeptBy::of(slot.store.spec()), &slot.changelog) else {
                     continue;
                 };
-                // The oldest row that is still alive lies behind stream time by the store's retention, which is a part of
-                // the topic's: only the margin is left for the clock.
+                // The oldest row that is still alive lies behind stream time by the store's retention or history, which
+                // is a part of the topic's: only the margin is left for the clock.
                 let behind = now - slot.store.stream_time().max(0);
                 if slot.store.is_dirty()
                     && behind > self.settings.changelog_margin_ms
                     && !self.kept_forever.contains(&changelog.topic)
                 {
                     self.kept_forever.insert(Arc::clone(&changelog.topic));
-                    self.effects.push_back(Effect::KeepForever { topic: Arc::clone(&changelog.topic) });
+                    self.effects.push_back(Effect::KeepForever { topic: Arc::clone(&changelog.topic), by });
                 }
             }
         }

@@ -27,7 +27,7 @@ mod trace;
 
 pub use crate::record::{Fetch, Request};
 pub use crate::task::{Counters, Latency, TopicCounters};
-pub use effect::{CommitOffset, Effect, From, OpenStore};
+pub use effect::{CommitOffset, Effect, From, KeptBy, OpenStore};
 pub use event::{Event, GroupMetadata, LogRange, Now, OpenedStore, Outcome, Stable};
 pub use planted::Planted;
 pub use query::{Changes, Desk, Owner, Refusal, Seat, Standing};

@@ -89,7 +89,7 @@ fn of_effect(effect: &Effect) -> String {
             batch.saved.as_ref().map_or(-1, |s| s.position)
         ),
         Effect::Purge { partition, below } => format!("Purge {partition} below {below}"),
-        Effect::KeepForever { topic } => format!("KeepForever {topic}"),
+        Effect::KeepForever { topic, by } => format!("KeepForever {topic} by {by:?}"),
         Effect::Exit { fault } => format!("Exit {fault:?}"),
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     fault::Fault,
     log::Log,
     record::{OutRecord, RawRecord, Timestamp, TopicPartition},
-    worker::{Effect, Event, Guarantee, Planted},
+    worker::{Effect, Event, Guarantee, KeptBy, Planted},
 };
 use fetch::Fetches;
 use group::Membership;
@@ -228,9 +228,13 @@ impl Client {
                 let fault = Fault::stop("retention can't be changed");
                 self.events.push_back(Event::SendFailed { fault });
             }
-            Effect::KeepForever { topic } => {
-                if let Some(config) = log.topic_config(&topic) {
-                    let _ = log.configure_topic(&topic, crate::log::TopicConfig { retention_ms: None, ..config });
+            Effect::KeepForever { topic, by } => {
+                if let Some(mut config) = log.topic_config(&topic) {
+                    match by {
+                        KeptBy::Retention => config.retention_ms = None,
+                        KeptBy::CompactionLag => config.min_compaction_lag_ms = i64::MAX,
+                    }
+                    let _ = log.configure_topic(&topic, config);
                 }
             }
             Effect::Exit { fault } => {
