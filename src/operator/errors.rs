@@ -160,7 +160,7 @@ fn text(text: impl ToString) -> Option<Bytes> {
     Some(Bytes::from(text.to_string()))
 }
 
-/// Sends the input record in hand to the dead-letter topic, if there is one, with KIP-1034's headers.
+/// Sends the input record in hand to the settings' dead-letter topic, if there is one.
 fn dead_letter(
     cx: &mut dyn Context,
     stage: Stage,
@@ -168,7 +168,21 @@ fn dead_letter(
     timestamp: Timestamp,
     headers: &Headers,
 ) -> Result<()> {
-    let Some(topic) = cx.error_settings().dead_letter_topic.clone() else { return Ok(()) };
+    match cx.error_settings().dead_letter_topic.clone() {
+        Some(topic) => dead_letter_to(cx, topic, stage, fault, timestamp, headers),
+        None => Ok(()),
+    }
+}
+
+/// Sends the input record in hand to a dead-letter topic with KIP-1034's headers.
+pub(crate) fn dead_letter_to(
+    cx: &mut dyn Context,
+    topic: Arc<str>,
+    stage: Stage,
+    fault: &Fault,
+    timestamp: Timestamp,
+    headers: &Headers,
+) -> Result<()> {
     let class = match stage {
         Stage::Deserialization => "org.apache.kafka.common.errors.SerializationException",
         _ if fault.is_panic() => "panic",
@@ -182,6 +196,28 @@ fn dead_letter(
     headers.add("__streams.errors.topic", source.as_ref().map(|s| Bytes::from(s.topic.to_string())));
     headers.add("__streams.errors.partition", text(source.as_ref().map_or(-1, |s| s.partition)));
     headers.add("__streams.errors.offset", text(source.as_ref().map_or(-1, |s| s.offset)));
+    send_input(cx, topic, timestamp, headers)
+}
+
+/// Tells a topic of a failure of the input record in hand that is followed by another attempt: how many have failed, the
+/// wall clock of the first failure, and when the next one is due.
+pub(crate) fn retry_notice(
+    cx: &mut dyn Context,
+    topic: Arc<str>,
+    fault: &Fault,
+    (timestamp, headers): (Timestamp, &Headers),
+    (attempts, since, due): (u32, Timestamp, Timestamp),
+) -> Result<()> {
+    let mut headers = headers.clone();
+    headers.add("millstream.retry.attempts", text(attempts));
+    headers.add("millstream.retry.first.failure.ms", text(since));
+    headers.add("millstream.retry.due.ms", text(due));
+    headers.add("millstream.retry.error", text(fault));
+    if let Some(source) = cx.source().cloned() {
+        headers.add("millstream.retry.topic", text(&source.topic));
+        headers.add("millstream.retry.partition", text(source.partition));
+        headers.add("millstream.retry.offset", text(source.offset));
+    }
     send_input(cx, topic, timestamp, headers)
 }
 

@@ -21,6 +21,7 @@ pub(crate) mod peek;
 mod process;
 pub(crate) mod processing;
 pub(crate) mod processor;
+pub(crate) mod retry;
 pub(crate) mod rows;
 pub(crate) mod select_key;
 pub(crate) mod session_aggregate;

@@ -27,6 +27,7 @@ pub struct Kit {
     pub schedules: Vec<(usize, i64, Punctuation)>,
     pub commits: usize,
     pub input: Option<RawRecord>,
+    pub now: Timestamp,
     pub errors: ErrorSettings,
 }
 
@@ -51,6 +52,7 @@ impl Kit {
             schedules: Vec::new(),
             commits: 0,
             input: None,
+            now: 1_000,
             errors: ErrorSettings::default(),
         }
     }
@@ -69,7 +71,7 @@ impl Context for Kit {
         "app"
     }
     fn now(&self) -> Timestamp {
-        1_000
+        self.now
     }
     fn stream_time(&self) -> Timestamp {
         self.stream_time

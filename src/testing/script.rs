@@ -22,6 +22,8 @@ use std::{
 /// Turns of the clock in which what a transaction made visible passes through all repartition topics.
 const PASSES: usize = 8;
 const COMMIT_MS: i64 = 100;
+/// Step of the clock where a play lets it go on.
+const LINGER_STEP_MS: i64 = 5;
 
 /// The committed input of one run.
 pub(super) struct Script {
@@ -92,6 +94,11 @@ impl Script {
         script
     }
 
+    /// How long the clock goes on after the input, in milliseconds.
+    pub(super) fn linger_ms(&self) -> i64 {
+        self.play.linger_ms
+    }
+
     /// How many records were committed.
     pub(super) fn len(&self) -> usize {
         self.records.values().map(Vec::len).sum()
@@ -133,6 +140,9 @@ impl Script {
         )?;
         for (topic, record) in self.in_order() {
             driver.pipe_raw(topic, record.clone())?;
+        }
+        for _ in 0..self.play.linger_ms / LINGER_STEP_MS {
+            driver.advance(Duration::from_millis(LINGER_STEP_MS.unsigned_abs()))?;
         }
         for _ in 0..PASSES {
             driver.advance(Duration::from_millis(COMMIT_MS.unsigned_abs()))?;

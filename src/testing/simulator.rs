@@ -225,6 +225,7 @@ impl<'a> World<'a> {
             }
         }
         self.drain();
+        self.linger();
         let rebalances = self.log.generation(scene::APPLICATION) as usize;
         self.shut_down();
         if self.failure.is_none() {
@@ -430,14 +431,26 @@ impl<'a> World<'a> {
             if self.failure.is_some() || self.at_rest() {
                 return;
             }
-            self.now += 3;
-            self.broker();
-            for at in 0..self.slots.len() {
-                self.calm_turn(at, true);
-            }
+            self.calm_turns();
         }
         let lag = self.lag();
         self.fail(|| format!("does not come to rest: {lag}"));
+    }
+
+    /// What a play leaves to the wall clock falls due, and is committed.
+    fn linger(&mut self) {
+        let until = self.now + self.script.as_ref().map_or(0, Script::linger_ms);
+        while self.now < until && self.failure.is_none() {
+            self.calm_turns();
+        }
+    }
+
+    fn calm_turns(&mut self) {
+        self.now += 3;
+        self.broker();
+        for at in 0..self.slots.len() {
+            self.calm_turn(at, true);
+        }
     }
 
     fn calm_turn(&mut self, at: usize, restart: bool) {

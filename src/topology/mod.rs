@@ -24,6 +24,7 @@ mod process_values;
 mod repartition;
 mod resolve;
 mod resolved;
+mod retry;
 mod serdes;
 mod session;
 mod source_rows;
@@ -51,7 +52,7 @@ pub use grouped::KGroupedStream;
 pub use grouped_table::KGroupedTable;
 pub use optimize::Optimization;
 pub use options::{
-    BufferConfig, Consumed, Eager, Grouped, Joined, Materialized, Produced, Repartitioned, StreamJoined, Strict,
+    BufferConfig, Consumed, Eager, Grouped, Joined, Materialized, Produced, Repartitioned, Retry, StreamJoined, Strict,
     Suppressed, TableJoined,
 };
 pub use plan::OffsetReset;
@@ -148,6 +149,7 @@ impl Topology {
                 found.push(topic.clone());
             }
         }
+        found.extend(self.physical.told.iter().cloned());
         found
     }
 

@@ -94,6 +94,8 @@ pub(crate) struct Physical {
     pub globals: Vec<GlobalPlan>,
     /// Stores and topics whose names are generated.
     pub unnamed: Unnamed,
+    /// Topics that operators write without a sink.
+    pub told: BTreeSet<Arc<str>>,
     /// The topology's own handlers of failed records.
     pub handlers: ErrorHandlers,
 }
@@ -126,6 +128,7 @@ impl Physical {
             reused: BTreeMap::new(),
             globals: Vec::new(),
             unnamed: Unnamed::default(),
+            told: plan.told.clone(),
             handlers: plan.handlers.clone(),
         };
         let reuse = optimizations.contains(&Optimization::ReuseKtableSourceTopics);

@@ -205,6 +205,8 @@ pub(crate) struct Plan {
     pub errors: Vec<Fault>,
     /// Names that the user chose.
     pub given: BTreeSet<Arc<str>>,
+    /// Topics that operators write without a sink.
+    pub told: BTreeSet<Arc<str>>,
     /// Handlers of failed records.
     pub handlers: ErrorHandlers,
     index: usize,

@@ -15,6 +15,7 @@ pub(super) const STREAMS: Play = Play {
     record: keyed,
     restamped: &[],
     mixed: &[],
+    linger_ms: 0,
 };
 
 fn streams(builder: &StreamsBuilder) {
@@ -35,6 +36,7 @@ pub(super) const FOREIGN_KEYS: Play = Play {
     record: order_or_customer,
     restamped: &[],
     mixed: &["inner-out", "left-out"],
+    linger_ms: 0,
 };
 
 const CUSTOMERS: i64 = 5;
@@ -73,6 +75,7 @@ pub(super) const GLOBAL: Play = Play {
     record: keyed,
     restamped: &[],
     mixed: &[],
+    linger_ms: 0,
 };
 
 fn global(builder: &StreamsBuilder) {

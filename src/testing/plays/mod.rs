@@ -8,6 +8,7 @@
 
 mod joins;
 mod processors;
+mod retries;
 mod tables;
 mod windows;
 
@@ -34,11 +35,13 @@ pub struct Play {
     pub(super) mixed: &'static [&'static str],
     /// Outputs and stores whose times are not defined where a cache leaves out updates before them.
     pub(super) restamped: &'static [&'static str],
+    /// How long the wall clock goes on after the input, for what is due by it, in milliseconds.
+    pub(super) linger_ms: i64,
 }
 
 impl Play {
     /// Every play.
-    pub const ALL: [&'static Self; 11] = [
+    pub const ALL: [&'static Self; 12] = [
         &windows::SESSIONS,
         &windows::SLIDING,
         &windows::SUPPRESSED,
@@ -50,6 +53,7 @@ impl Play {
         &tables::VERSIONED,
         &tables::SOURCE_TABLE,
         &processors::PROCESSORS,
+        &retries::RETRIES,
     ];
 
     pub(super) fn topology(&self) -> Topology {

@@ -20,6 +20,7 @@ pub(super) const PROCESSORS: Play = Play {
     record: keyed,
     restamped: &[],
     mixed: &[],
+    linger_ms: 0,
 };
 
 const WINDOW_MS: i64 = 100;

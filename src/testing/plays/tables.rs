@@ -18,6 +18,7 @@ pub(super) const TABLES: Play = Play {
     record: row,
     restamped: &["inner-out", "left-out", "outer-out", "even-out", "joined", "outer", "even"],
     mixed: &["groups-out", "groups"],
+    linger_ms: 0,
 };
 
 /// How many rows there are for each last digit: a change of a row takes it out of one group and adds it to another.
@@ -56,6 +57,7 @@ pub(super) const VERSIONED: Play = Play {
     record: row,
     restamped: &[],
     mixed: &[],
+    linger_ms: 0,
 };
 
 fn versioned(builder: &StreamsBuilder) {
@@ -76,6 +78,7 @@ pub(super) const SOURCE_TABLE: Play = Play {
     record: row,
     restamped: &[],
     mixed: &["groups-out", "groups"],
+    linger_ms: 0,
 };
 
 fn source_table(builder: &StreamsBuilder) {

@@ -15,6 +15,7 @@ pub(super) const SESSIONS: Play = Play {
     record: keyed,
     restamped: &[],
     mixed: &[],
+    linger_ms: 0,
 };
 
 fn sessions(builder: &StreamsBuilder) {
@@ -40,6 +41,7 @@ pub(super) const SLIDING: Play = Play {
     record: keyed,
     restamped: &[],
     mixed: &[],
+    linger_ms: 0,
 };
 
 fn sliding(builder: &StreamsBuilder) {
@@ -72,6 +74,7 @@ pub(super) const SUPPRESSED: Play = Play {
     record: row,
     restamped: &[],
     mixed: &[],
+    linger_ms: 0,
 };
 
 fn suppressed(builder: &StreamsBuilder) {
@@ -102,6 +105,7 @@ pub(super) const COGROUPED: Play = Play {
     record: keyed,
     restamped: &[],
     mixed: &[],
+    linger_ms: 0,
 };
 
 fn cogrouped(builder: &StreamsBuilder) {
