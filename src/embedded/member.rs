@@ -4,6 +4,7 @@ use super::{Client, ClientConfig, Disks, globals::follow};
 use crate::{
     fault::Fault,
     log::Log,
+    operator::OnError,
     record::Timestamp,
     topology::{Resolved, Topology},
     worker::{Event, Settings, Worker},
@@ -29,6 +30,7 @@ pub struct Member {
     worker: Worker,
     resolved: Arc<Resolved>,
     globals_fault: Option<Fault>,
+    unreadable: OnError,
     /// The client; the simulator reaches into it.
     pub client: Client,
 }
@@ -44,8 +46,9 @@ impl Member {
     ) -> Self {
         config.guarantee = settings.guarantee;
         config.planted = settings.planted;
+        let unreadable = settings.errors.deserialization;
         let worker = Worker::new(topology, Arc::clone(&resolved), settings);
-        Self { worker, resolved, globals_fault: None, client: Client::new(config, index) }
+        Self { worker, resolved, globals_fault: None, unreadable, client: Client::new(config, index) }
     }
 
     /// The worker.
@@ -67,7 +70,7 @@ impl Member {
     /// they are restored before any task starts.
     pub fn follow(&mut self, log: &Log) {
         for table in &self.resolved.globals {
-            if let Err(fault) = follow(table, log) {
+            if let Err(fault) = follow(table, log, self.unreadable) {
                 self.globals_fault.get_or_insert(fault);
             }
         }

@@ -5,7 +5,7 @@ use crate::{
     fault::{Fault, Remedy, Result},
     record::TopicPartition,
     topology::GlobalTable,
-    worker::LogRange,
+    worker::{LogRange, Settings},
 };
 use std::{
     sync::{
@@ -26,10 +26,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// or with a fault. `None` when there is no such table, or `asked` to stop meanwhile.
 ///
 /// # Errors
-/// When a topic can't be read, or a record is none of its table's.
+/// When a topic can't be read, or a record is none of its table's and nobody leaves such out.
 pub(super) fn start(
     clients: &Clients,
     tables: &[GlobalTable],
+    settings: &Settings,
     asked: &AtomicBool,
     stop: &Arc<AtomicBool>,
 ) -> Result<Option<JoinHandle<Result<()>>>> {
@@ -38,10 +39,10 @@ pub(super) fn start(
     }
     tracing::info!(tables = tables.len(), "restoring global tables");
     let (restored, waits) = channel();
-    let (clients, tables, ending) = (clients.clone(), tables.to_vec(), Arc::clone(stop));
+    let (clients, tables, settings, ending) = (clients.clone(), tables.to_vec(), settings.clone(), Arc::clone(stop));
     let reader = thread::Builder::new()
         .name("globals".into())
-        .spawn(move || read(clients, &tables, &ending, &restored))
+        .spawn(move || read(clients, &tables, &settings, &ending, &restored))
         .map_err(|e| Fault::stop(format!("a thread can't be started: {e}")))?;
     loop {
         match waits.recv_timeout(PAUSE) {
@@ -62,12 +63,18 @@ pub(super) fn start(
 }
 
 /// Reads until it is told to stop.
-fn read(clients: Clients, tables: &[GlobalTable], stop: &Arc<AtomicBool>, restored: &Sender<()>) -> Result<()> {
+fn read(
+    clients: Clients,
+    tables: &[GlobalTable],
+    settings: &Settings,
+    stop: &Arc<AtomicBool>,
+    restored: &Sender<()>,
+) -> Result<()> {
     let mut reader = Restorer::of_globals(clients, Arc::clone(stop));
     let mut waiting = true;
     let mut level = Instant::now();
     while !stop.load(Ordering::Relaxed) {
-        match catch_up(&mut reader, tables, stop) {
+        match catch_up(&mut reader, tables, settings, stop) {
             Ok(()) => {
                 level = Instant::now();
                 if waiting {
@@ -93,13 +100,13 @@ fn read(clients: Clients, tables: &[GlobalTable], stop: &Arc<AtomicBool>, restor
 }
 
 /// Reads what is committed to the topics by now. A partition that can't be read yet holds up no other one.
-fn catch_up(reader: &mut Restorer, tables: &[GlobalTable], stop: &AtomicBool) -> Result<()> {
+fn catch_up(reader: &mut Restorer, tables: &[GlobalTable], settings: &Settings, stop: &AtomicBool) -> Result<()> {
     let mut level = Ok(());
     for table in tables {
         let partitions: Vec<TopicPartition> =
             (0..table.partitions).map(|p| TopicPartition::new(Arc::clone(&table.topic), p)).collect();
         for (partition, range) in partitions.iter().zip(reader.ranges(&partitions)?) {
-            match follow(reader, table, partition, range) {
+            match follow(reader, (table, settings), partition, range) {
                 Err(fault) if fault.remedy == Remedy::Retry && !stop.load(Ordering::Relaxed) => level = Err(fault),
                 read => read?,
             }
@@ -108,11 +115,16 @@ fn catch_up(reader: &mut Restorer, tables: &[GlobalTable], stop: &AtomicBool) ->
     level
 }
 
-fn follow(reader: &mut Restorer, table: &GlobalTable, partition: &TopicPartition, range: LogRange) -> Result<()> {
+fn follow(
+    reader: &mut Restorer,
+    (table, settings): (&GlobalTable, &Settings),
+    partition: &TopicPartition,
+    range: LogRange,
+) -> Result<()> {
     let mut position = table.store.position(partition.partition).unwrap_or(range.start);
     while position < range.end {
         let (records, next) = reader.piece(partition, position, range.end)?;
-        table.apply(partition.partition, &records, next)?;
+        table.apply(partition.partition, &records, next, settings.errors.deserialization)?;
         position = next;
     }
     Ok(())

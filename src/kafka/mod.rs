@@ -119,7 +119,8 @@ pub fn run(config: &Config, run: Run) -> Result<()> {
     let own_topics = resolved.internal.iter().any(|t| t.repartition);
     let stop = Arc::new(AtomicBool::new(false));
     let mut threads: Vec<(JoinHandle<Result<()>>, Arc<AtomicBool>)> = Vec::new();
-    if let Some(reader) = globals::start(&shared.clients, &resolved.globals, &run.stop, &stop)? {
+    if let Some(reader) = globals::start(&shared.clients, &resolved.globals, &(run.settings)(count), &run.stop, &stop)?
+    {
         // It is never what a run until the end waits for.
         threads.push((reader, Arc::new(AtomicBool::new(true))));
     }

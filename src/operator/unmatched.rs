@@ -155,7 +155,10 @@ impl Unmatched {
                 }
                 if time.saturating_add(wait_ms(left)) >= stream_time {
                     open[usize::from(left)] = true;
-                    return ControlFlow::Continue(());
+                    // Kafka Streams looks at each record of a row: another one of this row is where it stops then.
+                    let several = parts(&row.value).is_ok_and(|(count, _)| count > 1);
+                    let ends = several && open == [true; 2];
+                    return if ends { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
                 }
                 due.push((Bytes::copy_from_slice(id), Bytes::from(row.value)));
                 if due.len() < ROWS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }

@@ -68,6 +68,8 @@ pub(super) struct Overlay {
     ranks: u64,
     /// Every single write, when the changelog shall get them all.
     log: Option<Vec<Logged>>,
+    /// Places of rows in the order of writes, when the changelog shall get rows in the order of their last ones.
+    order: Option<Vec<u32>>,
     /// Headers of those changelog records that have some, by their place in `log`, or else by the row's place.
     headers: BTreeMap<usize, Headers>,
     bytes: usize,
@@ -85,6 +87,7 @@ impl Overlay {
             held_bytes: 0,
             ranks: 0,
             log: log_each_write.then(Vec::new),
+            order: None,
             headers: BTreeMap::new(),
             bytes: 0,
             stream_time: NO_TIMESTAMP,
@@ -92,11 +95,20 @@ impl Overlay {
         }
     }
 
+    /// Gives the changelog rows in the order of their last writes: of several rows that share a changelog key, compaction
+    /// keeps the last one.
+    pub(super) fn in_order_of_last_writes(self) -> Self {
+        Self { order: Some(Vec::new()), ..self }
+    }
+
     /// Empties it for another transaction. Memory for rows, and the wish for order, stay.
     pub(super) fn reset(&mut self) {
         self.rows.clear();
         if let Some(log) = &mut self.log {
             log.clear();
+        }
+        if let Some(order) = &mut self.order {
+            order.clear();
         }
         self.headers.clear();
         self.held.clear();
@@ -154,6 +166,10 @@ impl Overlay {
         }
         let place = self.set(at, version);
         self.row_mut(place).written = true;
+        if let Some(order) = &mut self.order {
+            order.push(place);
+            self.bytes += size_of::<u32>();
+        }
     }
 
     /// Gives headers to the changelog record of `row`, which was the last to be written.
@@ -261,12 +277,22 @@ impl Overlay {
         taken
     }
 
-    /// What goes to the changelog: each write, or the last version of each written row in the order of first writes.
+    /// What goes to the changelog: each write, or the last version of each written row in the order of first writes, or of
+    /// last ones where that was asked for.
     pub(super) fn for_each_logged(&self, mut visit: impl FnMut(&ShortBytes, &Version, Option<&Headers>)) {
         let headers = |place| if self.headers.is_empty() { None } else { self.headers.get(&place) };
         match &self.log {
             Some(log) => {
                 log.iter().enumerate().for_each(|(at, logged)| visit(&logged.row, &logged.version, headers(at)));
+            }
+            None if self.order.is_some() => {
+                let mut seen = BTreeSet::new();
+                let writes = self.order.iter().flatten().rev();
+                let last: Vec<u32> = writes.copied().filter(|place| seen.insert(*place)).collect();
+                for place in last.into_iter().rev() {
+                    let row = self.row(place);
+                    visit(&row.id, &row.version, headers(place as usize));
+                }
             }
             None => {
                 // An overlay never loses a row, so that a row's place is its rank.
@@ -340,6 +366,18 @@ mod tests {
         put(&mut overlay, "a", version(Some("2"), 2));
         put(&mut overlay, "b", version(None, 3));
         assert_eq!(logged(&overlay), [("b".into(), None), ("a".into(), Some("2".into()))]);
+    }
+
+    #[test]
+    fn rows_are_logged_in_the_order_of_last_writes_where_that_is_asked_for() {
+        let mut overlay = Overlay::new(false).in_order_of_last_writes();
+        for (row, value) in [("b", "1"), ("a", "2"), ("c", "3"), ("b", "4")] {
+            put(&mut overlay, row, version(Some(value), 1));
+        }
+        let expected = [("a".into(), Some("2".into())), ("c".into(), Some("3".into())), ("b".into(), Some("4".into()))];
+        assert_eq!(logged(&overlay), expected);
+        overlay.reset();
+        assert_eq!((logged(&overlay), overlay.bytes()), (vec![], 0));
     }
 
     #[test]

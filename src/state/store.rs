@@ -88,13 +88,17 @@ impl Store {
         };
         // A suppress buffer logs once per commit whatever the others do.
         let each_write = !deduplicate && spec.kind != StoreKind::Buffer;
+        let overlay = || match spec.kind {
+            StoreKind::Versioned { .. } => Overlay::new(each_write).in_order_of_last_writes(),
+            _ => Overlay::new(each_write),
+        };
         let stream_time = saved.map_or(NO_TIMESTAMP, |saved| saved.stream_time);
         Self {
+            open: overlay(),
+            frozen: None,
+            spare: Some(overlay()),
             spec,
             backend,
-            open: Overlay::new(each_write),
-            frozen: None,
-            spare: Some(Overlay::new(each_write)),
             table: Table::new(interval),
             last: None,
             stream_time,

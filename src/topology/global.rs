@@ -8,9 +8,11 @@ use super::{
 };
 use crate::{
     codec::Face,
-    fault::{Fault, Result},
-    operator::{OnError, extract::Extractor, global_join::GlobalJoin, processing::StoreTypes},
-    record::{Offset, RawRecord, Timestamp},
+    fault::{Fault, Remedy, Result},
+    operator::{
+        ErrorContext, ErrorHandler, ErrorHandlers, OnError, Stage, global_join::GlobalJoin, processing::StoreTypes,
+    },
+    record::{Offset, RawRecord, SourceContext, TaskId, Timestamp},
     state::{GlobalStore, Row, Written},
 };
 use bytes::Bytes;
@@ -104,12 +106,11 @@ impl StreamsBuilder {
             source: source.clone(),
             key: key.clone(),
             value: value.clone(),
-            extractor: consumed.extractor,
             on_decode_error: consumed.on_decode_error,
         };
         let read: ReadGlobal = Arc::new(move |raw, written| {
-            let Some(id) = &raw.key else { return Ok(false) };
             let Some((.., timestamp)) = reader.record(raw)? else { return Ok(false) };
+            let Some(id) = &raw.key else { return Ok(false) };
             let row = raw.value.as_ref().map(|value| Row { value: (&value[..]).into(), timestamp });
             written.rows.insert(Bytes::copy_from_slice(id), row);
             Ok(true)
@@ -132,12 +133,11 @@ pub(super) struct GlobalReader<K, V> {
     pub source: Arc<str>,
     pub key: Needed<K>,
     pub value: Needed<V>,
-    pub extractor: Extractor<K, V>,
     pub on_decode_error: Option<OnError>,
 }
 
 impl<K: 'static, V: 'static> GlobalReader<K, V> {
-    /// Key, value and time of a record; `None` leaves it out.
+    /// Key, value and time of a record; `None` leaves it out. A fault that is to be skipped is for the handlers to decide.
     pub fn record(&self, raw: &RawRecord) -> Result<Option<Parts<K, V>>> {
         let place = || format!("source {}, offset {}", self.source, raw.offset);
         let read = || -> Result<(Option<K>, Option<V>)> {
@@ -146,20 +146,32 @@ impl<K: 'static, V: 'static> GlobalReader<K, V> {
         };
         let (key, value) = match read() {
             Ok(read) => read,
-            Err(_) if self.on_decode_error == Some(OnError::Continue) => return Ok(None),
             Err(fault) => {
-                return Err(Fault::stop(format!("a record can't be read: {}", fault.what()))
+                let fault = Fault::skip(format!("a record can't be read: {}", fault.what()))
                     .at(place())
-                    .hint("mend the serde, or leave such records out (Consumed::on_decode_error)"));
+                    .hint("mend the serde, or leave such records out (deserialization.exception.handler=continue)");
+                return match self.on_decode_error {
+                    None => Err(fault),
+                    Some(response) => left_out(fault, response).map(|()| None),
+                };
             }
         };
-        match self.extractor {
-            Extractor::FailOnInvalid if raw.timestamp < 0 => {
-                Err(Fault::stop("the record has no valid timestamp").at(place()))
-            }
-            _ if raw.timestamp < 0 => Ok(None),
-            _ => Ok(Some((key, value, raw.timestamp))),
+        if raw.timestamp < 0 {
+            return Err(Fault::stop("the record has no valid timestamp").at(place()));
         }
+        Ok(Some((key, value, raw.timestamp)))
+    }
+}
+
+/// Carries out what is said of a record that can't be read.
+fn left_out(fault: Fault, response: OnError) -> Result<()> {
+    match response {
+        OnError::Continue => {
+            tracing::warn!(%fault, "a record of a global table is left out");
+            Ok(())
+        }
+        OnError::Fail => Err(fault.with_remedy(Remedy::Stop)),
+        OnError::Retry => Err(fault.with_remedy(Remedy::Retry)),
     }
 }
 
@@ -265,6 +277,9 @@ pub struct GlobalTable {
     /// Its rows, which all tasks of the process share.
     pub store: Arc<GlobalStore>,
     read: ReadGlobal,
+    source: Arc<str>,
+    sub_topology: u32,
+    handler: Option<Arc<ErrorHandler>>,
 }
 
 impl fmt::Debug for GlobalTable {
@@ -282,9 +297,16 @@ impl PartialEq for GlobalTable {
 impl Eq for GlobalTable {}
 
 impl GlobalTable {
-    pub(super) fn new(plan: &GlobalPlan, partitions: i32) -> Self {
-        let store = Arc::new(GlobalStore::new(plan.store.clone()));
-        Self { topic: plan.topic.clone(), partitions, store, read: plan.read.clone() }
+    pub(super) fn new(plan: &GlobalPlan, partitions: i32, sub_topology: u32, handlers: &ErrorHandlers) -> Self {
+        Self {
+            topic: plan.topic.clone(),
+            partitions,
+            store: Arc::new(GlobalStore::new(plan.store.clone())),
+            read: plan.read.clone(),
+            source: plan.source.clone(),
+            sub_topology,
+            handler: handlers.at(Stage::Deserialization).cloned(),
+        }
     }
 
     /// The same table without rows, not restored.
@@ -293,25 +315,89 @@ impl GlobalTable {
     }
 
     /// Applies records of a partition, in order. `next` is the offset after them; records below the position that was
-    /// reached before are passed over.
+    /// reached before are passed over. `otherwise` says what to do about a record that can't be read where neither the
+    /// table nor a handler of the topology does. No such record goes to the dead-letter topic: there is no transaction that
+    /// could hold it.
     ///
     /// # Errors
-    /// When a record can't be read and the table doesn't leave such records out.
-    pub fn apply(&self, partition: i32, records: &[RawRecord], next: Offset) -> Result<()> {
+    /// When a record can't be read and nobody leaves such records out, or has no valid time.
+    pub fn apply(&self, partition: i32, records: &[RawRecord], next: Offset, otherwise: OnError) -> Result<()> {
         let position = self.store.position(partition).unwrap_or(0);
         let mut written = Written { store: &self.store, rows: BTreeMap::new() };
         let mut dropped = 0;
         for raw in records.iter().filter(|raw| raw.offset >= position) {
-            let taken = (self.read)(raw, &mut written).map_err(|fault| place(fault, &self.topic, partition))?;
-            dropped += u64::from(!taken);
+            let taken = match (self.read)(raw, &mut written) {
+                Err(fault) if fault.remedy == Remedy::Skip => {
+                    let response = self.response(partition, raw, &fault).unwrap_or(otherwise);
+                    left_out(fault, response).map(|()| false)
+                }
+                read => read,
+            };
+            dropped += u64::from(!taken.map_err(|fault| place(fault, &self.topic, partition))?);
         }
         let rows = written.rows.into_iter().collect();
         self.store.apply(partition, rows, next, dropped);
         Ok(())
+    }
+
+    /// What the topology's handler says of a record that can't be read.
+    fn response(&self, partition: i32, raw: &RawRecord, fault: &Fault) -> Option<OnError> {
+        let source = SourceContext { topic: self.topic.clone(), partition, offset: raw.offset };
+        let context = ErrorContext {
+            node: &self.source,
+            task: TaskId { sub_topology: self.sub_topology, partition },
+            source: Some(&source),
+            timestamp: raw.timestamp,
+            headers: &raw.headers,
+        };
+        self.handler.as_ref().map(|handler| handler(&context, fault))
     }
 }
 
 fn place(fault: Fault, topic: &str, partition: i32) -> Fault {
     let at = format!("{topic}-{partition}, {}", fault.place());
     fault.at(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Headers;
+
+    fn record(offset: Offset, value: &'static [u8]) -> RawRecord {
+        RawRecord { offset, timestamp: 5, key: Some("k".into()), value: Some(value.into()), headers: Headers::new() }
+    }
+
+    fn applied(handler: Option<OnError>, otherwise: OnError) -> (Result<()>, GlobalTable) {
+        let builder = StreamsBuilder::new();
+        builder.global_table::<String, String>("rows");
+        if let Some(response) = handler {
+            builder.on_deserialization_error(move |context, fault| {
+                let place = (context.source.map(|source| source.offset), context.task.to_string());
+                assert_eq!(place, (Some(1), "0_3".to_owned()), "{fault}");
+                response
+            });
+        }
+        let counts = [(Arc::from("rows"), 4)].into();
+        let table = builder.build().unwrap().resolve("app", &counts).unwrap().globals.remove(0);
+        table.store.set_restored();
+        let result = table.apply(3, &[record(0, b"a"), record(1, b"\xff")], 2, otherwise);
+        (result, table)
+    }
+
+    #[test]
+    fn r100_rows_that_cannot_be_read_are_for_the_handlers() {
+        for (handler, otherwise) in [(None, OnError::Continue), (Some(OnError::Continue), OnError::Fail)] {
+            let (result, table) = applied(handler, otherwise);
+            assert_eq!(result, Ok(()));
+            assert_eq!((table.store.count(), table.store.dropped(), table.store.position(3)), (1, 1, Some(2)));
+        }
+        for (handler, otherwise) in [(None, OnError::Fail), (Some(OnError::Fail), OnError::Continue)] {
+            let (result, table) = applied(handler, otherwise);
+            let fault = result.unwrap_err();
+            assert_eq!(fault.remedy, Remedy::Stop);
+            assert!(fault.to_string().contains("rows-3, source KSTREAM-SOURCE-0000000001, offset 1"), "{fault}");
+            assert_eq!(table.store.position(3), None);
+        }
+    }
 }

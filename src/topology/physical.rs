@@ -299,6 +299,11 @@ impl Physical {
         Ok(())
     }
 
+    /// Number of the sub-topology of a node.
+    pub fn group_of(&self, name: &str) -> u32 {
+        self.nodes.iter().find(|node| &*node.name == name).map_or(0, |node| node.group)
+    }
+
     /// True for the group of a global table.
     pub fn is_global(&self, group: u32) -> bool {
         self.nodes.iter().any(|n| n.group == group && matches!(n.role, Role::GlobalSource { .. }))

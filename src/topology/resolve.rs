@@ -183,7 +183,8 @@ pub(crate) fn resolve(
             .filter(|n| *n > 0)
             .ok_or_else(|| missing(&global.topic, &global.source))?;
         resolved.partitions.insert(global.topic.clone(), count);
-        resolved.globals.push(GlobalTable::new(global, count));
+        let group = physical.group_of(&global.source);
+        resolved.globals.push(GlobalTable::new(global, count, group, &physical.handlers));
     }
     for topic in &physical.repartitions {
         resolved.internal.push(InternalTopic {

@@ -184,7 +184,6 @@ impl StreamsBuilder {
             source: source.clone(),
             key: plan.need(consumed.key.as_ref(), "key", &name),
             value: plan.need(consumed.value.as_ref(), "value", &name),
-            extractor: consumed.extractor,
             on_decode_error: consumed.on_decode_error,
         };
         let at = name.clone();

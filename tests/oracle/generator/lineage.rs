@@ -54,11 +54,15 @@ impl Lineage {
 
 /// The lineages of all nodes of a scenario.
 #[derive(Debug, Default)]
-pub struct Lineages(BTreeMap<String, Lineage>);
+pub struct Lineages {
+    nodes: BTreeMap<String, Lineage>,
+    /// What was sent to each topic.
+    sent: BTreeMap<String, Lineage>,
+}
 
 impl Lineages {
     pub fn of(&self, id: &str) -> Lineage {
-        self.0.get(id).cloned().unwrap_or_default()
+        self.nodes.get(id).cloned().unwrap_or_default()
     }
 
     /// True when an operator may take records of both nodes, by key or as they come.
@@ -83,7 +87,13 @@ impl Lineages {
         let lineage = match node["op"].as_str().unwrap_or_default() {
             "stream" | "table" => {
                 let topic = node["topic"].as_str().map(str::to_owned);
-                Lineage::of_topics(texts("topics").into_iter().chain(topic).collect())
+                let sent = topic.as_ref().and_then(|topic| self.sent.get(topic).map(|sent| sent.through(topic)));
+                sent.unwrap_or_else(|| Lineage::of_topics(texts("topics").into_iter().chain(topic).collect()))
+            }
+            "to" => {
+                let topic = node["topic"].as_str().unwrap_or_default();
+                self.sent.insert(topic.to_owned(), of("from"));
+                return;
             }
             "global_table" => Lineage::of_topics(BTreeSet::new()),
             "map" | "flat_map" | "select_key" | "process" => Lineage { changed: true, ..of("from") },
@@ -111,8 +121,8 @@ impl Lineages {
             _ => of("from"),
         };
         for branch in node["branches"].as_array().into_iter().flatten().chain(node.get("default")) {
-            self.0.insert(branch["as"].as_str().unwrap_or_default().to_owned(), lineage.clone());
+            self.nodes.insert(branch["as"].as_str().unwrap_or_default().to_owned(), lineage.clone());
         }
-        self.0.insert(id.to_owned(), lineage);
+        self.nodes.insert(id.to_owned(), lineage);
     }
 }

@@ -21,7 +21,7 @@ use std::{fs, path::PathBuf};
 fn scenario(seed: u64, number: u64) -> Json {
     let mut scene = Scene::new(Random::new(seed, number));
     sources::sources(&mut scene);
-    for _ in 0..scene.random.between(1, 7) {
+    for _ in 0..scene.random.between(1, 8) {
         scene.grow();
     }
     scene.sinks();

@@ -59,6 +59,10 @@ impl Handle {
 pub struct Topic {
     pub name: String,
     pub longs: bool,
+    /// Records may have a negative time.
+    pub untimed: bool,
+    /// Every record can be read.
+    pub sound: bool,
 }
 
 pub struct Scene {
@@ -78,6 +82,8 @@ pub struct Scene {
     pub punctuates: bool,
     /// Functions may throw.
     pub throws: bool,
+    /// Some records are no texts and no numbers.
+    pub corrupt: bool,
     names: usize,
 }
 
@@ -98,9 +104,30 @@ impl Scene {
                 config.insert("errors.dead.letter.queue.topic.name".into(), "dlq".into());
             }
         }
+        let corrupt = random.percent(5);
+        if corrupt && random.percent(80) {
+            let class = "org.apache.kafka.streams.errors.LogAndContinueExceptionHandler";
+            config.insert("deserialization.exception.handler".into(), class.into());
+            if random.percent(40) {
+                config.insert("errors.dead.letter.queue.topic.name".into(), "dlq".into());
+            }
+        }
         let solo = random.percent(15);
         let (nodes, handles, topics, stores, lineages) = Default::default();
-        Self { random, nodes, handles, topics, config, stores, solo, lineages, punctuates: false, throws, names: 0 }
+        Self {
+            random,
+            nodes,
+            handles,
+            topics,
+            config,
+            stores,
+            solo,
+            lineages,
+            punctuates: false,
+            throws,
+            corrupt,
+            names: 0,
+        }
     }
 
     /// True when the record cache is on.
@@ -181,6 +208,7 @@ impl Scene {
             let step = self.random.weighted(&[
                 (26, streams::stateless as fn(&mut Self, &Handle)),
                 (6, streams::repartition),
+                (5, streams::through),
                 (14, streams::processor),
                 (10, streams::to_table),
                 (46, windows::aggregate),
@@ -234,10 +262,13 @@ impl Scene {
     }
 
     /// The scenario.
-    pub fn finish(self, name: &str, steps: Vec<Json>) -> Json {
+    pub fn finish(mut self, name: &str, steps: Vec<Json>) -> Json {
         let mut made = json!({"name": name, "note": "made at random"});
         if !self.config.is_empty() {
             made["config"] = Json::Object(self.config);
+        }
+        if self.random.percent(10) {
+            made["start_wall_ms"] = 1_000.into();
         }
         made["topology"] = self.nodes.into();
         made["steps"] = steps.into();

@@ -10,7 +10,18 @@ const PAIRS: &[&str] = &["a,1", "a,2", "b,1", "b,22", "c,3", ",4", "ab,5", "x"];
 fn record(scene: &mut Scene, topic: &Topic, values: &[&str], ts: i64) -> Json {
     let random = &mut scene.random;
     let mut step = json!({"pipe": topic.name, "ts": ts});
+    if topic.untimed && random.percent(10) {
+        step["ts"] = (-1).into();
+    }
     step["key"] = if random.percent(3) { Json::Null } else { random.pick(KEYS).into() };
+    if random.percent(1) {
+        step["key"] = "".into();
+    }
+    if scene.corrupt && !topic.sound && random.percent(12) {
+        let part = if random.percent(30) { "key_hex" } else { "value_hex" };
+        step.as_object_mut().expect("fields").remove("value_long");
+        step[part] = "ff".into();
+    }
     if random.percent(9) {
         step["value"] = Json::Null;
     } else if topic.longs {
@@ -53,7 +64,7 @@ pub fn steps(scene: &mut Scene) -> Vec<Json> {
         let topic = scene.random.pick(&topics);
         let step = record(scene, &topic, values, ts);
         steps.push(step);
-        if scene.random.percent(3) {
+        if scene.random.percent(if scene.punctuates { 12 } else { 3 }) {
             steps.push(json!({"advance_ms": scene.random.pick(&[1, 10, 25, 100])}));
         }
         if !scene.stores.is_empty() && scene.random.percent(4) {

@@ -155,6 +155,20 @@ pub fn repartition(scene: &mut Scene, from: &Handle) {
     grown(scene, "repartition", json!({"from": from.id}), from.key, from.value);
 }
 
+/// Through a topic of the outside and back.
+pub fn through(scene: &mut Scene, from: &Handle) {
+    if from.key != Key::Text || from.value == Value::Count {
+        return repartition(scene, from);
+    }
+    let topic = scene.fresh("through");
+    scene.node("to", json!({"from": from.id, "topic": topic}));
+    let mut fields = json!({"topic": topic});
+    if from.value == Value::Long {
+        fields["value_type"] = "long".into();
+    }
+    grown(scene, "stream", fields, Key::Text, from.value);
+}
+
 pub fn to_table(scene: &mut Scene, from: &Handle) {
     // Counts have no serde of the oracle's that a versioned store could be asked for.
     let versioned = from.key == Key::Text && from.value == Value::Text && scene.random.percent(15);

@@ -105,6 +105,10 @@ pub fn suppress(scene: &mut Scene, from: &Handle) {
     match scene.random.between(0, 9) {
         0 | 1 => fields["max_records"] = scene.random.pick(&[1, 2, 3, 20]).into(),
         2 => fields["max_bytes"] = scene.random.pick(&[100, 200, 1_000]).into(),
+        3 if fields["until"] == "time_limit" => {
+            fields["max_records"] = scene.random.pick(&[2, 3]).into();
+            fields["max_bytes"] = scene.random.pick(&[150, 300]).into();
+        }
         _ => {}
     }
     if scene.random.percent(8) {
