@@ -16,7 +16,7 @@ CORE_FLAGS := --locked --no-default-features
 STAMP := $(CARGO_TARGET_DIR)/release/.millstream-full
 FULL_ID = $$({ rustc -V; grep -A1 -E '^name = "(librocksdb|rdkafka)-sys"' Cargo.lock; } | sha256sum | cut -c1-16)
 
-.PHONY: demo test tools fmt lint-core test-core simulate deny chart full lint-full test-full bench demo-core demo-full systems oracle oracle-random help
+.PHONY: demo test tools fmt lint-core test-core simulate instructions micro deny chart full lint-full test-full bench demo-core demo-full systems oracle oracle-random help
 
 demo: ## the live demo: two replicas, one killed, every window checked (RocksDB where `make full` ran before)
 	@if [ "$$(cat $(STAMP) 2>/dev/null)" = "$(FULL_ID)" ]; then $(MAKE) --no-print-directory demo-full; else $(MAKE) --no-print-directory demo-core; fi
@@ -31,11 +31,11 @@ demo-full: full ## the demo on RocksDB
 	cargo run --release --locked -p topologies -- demo
 
 test: ## everything that CI checks; installs what it needs first
-	@start=$$SECONDS; for step in tools fmt lint-core deny chart test-core simulate demo-core full lint-full test-full demo-full; do \
+	@start=$$SECONDS; for step in tools fmt lint-core deny chart test-core simulate instructions demo-core full lint-full test-full demo-full; do \
 	  step_start=$$SECONDS; echo "==> $$step"; $(MAKE) --no-print-directory $$step; echo "==> $$step: $$((SECONDS - step_start)) s"; \
 	done; echo "==> all of it: $$((SECONDS - start)) s"
 
-tools: ## installs libclang, OpenSSL, zlib, a JDK, Maven, helm, cargo-deny and promtool where missing
+tools: ## installs libclang, OpenSSL, zlib, a JDK, Maven, valgrind, helm, cargo-deny and promtool where missing
 	@tests/tools.sh
 
 fmt: ## the source is formatted
@@ -49,6 +49,15 @@ test-core: ## unit, architecture and documentation tests without the C libraries
 
 simulate: ## the simulator: thousands of seeds of crashes, and every planted bug caught
 	$(CORE) test --release $(CORE_FLAGS) -p millstream --test simulation -- --nocapture
+
+INSTRUCTIONS := $(CORE) run --release --quiet $(CORE_FLAGS) -p topologies --example instructions
+
+instructions: ## instructions per record of the core paths, counted by valgrind: near what is expected, and a burden is noticed
+	$(INSTRUCTIONS)
+	! $(INSTRUCTIONS) -- --planted
+
+micro: ## times of the same core paths (criterion)
+	$(CORE) bench $(CORE_FLAGS) -p topologies --bench micro
 
 full: ## builds the worker with Kafka, RocksDB and HTTP
 	cargo build --release --locked --workspace

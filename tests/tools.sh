@@ -23,8 +23,10 @@ fi
 have g++ || missing+=(g++)
 have make || missing+=(make)
 # Debian packages: libclang reads RocksDB's headers, OpenSSL and zlib go into librdkafka, the JDK and Maven run the
-# real Kafka broker and Kafka Streams of the tests, and openssl makes their certificates.
+# real Kafka broker and Kafka Streams of the tests, openssl makes their certificates,
+# and valgrind counts instructions.
 have mvn || missing+=(maven)
+have valgrind || missing+=(valgrind)
 
 updated=
 update() { [ -n "$updated" ] || { root apt-get update -qq && updated=1; }; }

@@ -242,7 +242,17 @@ impl TestDriver {
     /// # Errors
     /// As [`TestDriver::pipe`].
     pub fn pipe_raw(&mut self, topic: &str, record: RawRecord) -> Result<()> {
-        self.append(topic, record)?;
+        self.pipe_all_raw(topic, [record])
+    }
+
+    /// As [`TestDriver::pipe_raw`] for many records that are in the topic before the first of them is processed.
+    ///
+    /// # Errors
+    /// As [`TestDriver::pipe`].
+    pub fn pipe_all_raw(&mut self, topic: &str, records: impl IntoIterator<Item = RawRecord>) -> Result<()> {
+        for record in records {
+            self.append(topic, record)?;
+        }
         self.settle()
     }
 
