@@ -62,9 +62,14 @@ pub fn with_table(scene: &mut Scene, left: &Handle) {
     let Some(right) = scene.choose_known(fits) else { return stateless(scene, left) };
     let mut fields = joined(scene, left, &right);
     if right.shape == Shape::Global {
-        let all =
-            if left.key == Key::Text { &["k.str", "k.prefix:1", "field:,:0", "null_if:2"][..] } else { &["k.inner"] };
-        fields["key"] = scene.random.pick(all).into();
+        let all = match (right.key, left.key) {
+            (Key::Long, _) => vec![json!("to_long"), json!(["field:,:1", "to_long"])],
+            (_, Key::Text | Key::Long) => {
+                vec![json!("k.str"), json!("k.prefix:1"), json!("field:,:0"), json!("null_if:2")]
+            }
+            _ => vec![json!("k.inner")],
+        };
+        fields["key"] = scene.random.pick(&all);
     } else if scene.random.percent(if right.versioned { 60 } else { 2 }) {
         fields["grace_ms"] = scene.random.pick(&[0, 5, 10]).into();
     }

@@ -68,13 +68,16 @@ mod tests {
                 if node["store"].get("versioned").is_some() {
                     found.insert("versioned".into());
                 }
+                for field in ["pattern", "key_type", "topics", "extractor", "topic_expr"] {
+                    found.extend(node.get(field).map(|_| field.to_owned()));
+                }
             }
         }
         let wanted = "stream table global_table filter filter_not map flat_map map_values flat_map_values select_key peek \
             split merge repartition to to_table group_by_key group_by window cogroup count reduce aggregate to_stream \
             suppress join left_join outer_join fk_join fk_left_join process process_values tumbling hopping sliding \
             session unlimited dedup punctuate_count ttl header_add shift_ts meta fan_out last_seen window_closes \
-            time_limit versioned";
+            time_limit versioned pattern key_type topics extractor topic_expr";
         for name in wanted.split_whitespace().chain(["emit close"]) {
             assert!(found.contains(name), "{name} never comes up");
         }

@@ -15,6 +15,7 @@ pub enum Shape {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {
     Text,
+    Long,
     /// Windowed, with the size of the windows.
     Time(i64),
     Session,
@@ -55,10 +56,14 @@ impl Handle {
 }
 
 /// A topic that steps write to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Topic {
     pub name: String,
     pub longs: bool,
+    /// Its keys are numbers.
+    pub long_keys: bool,
+    /// It is read by pattern, which must find it.
+    pub by_pattern: bool,
     /// Records may have a negative time.
     pub untimed: bool,
     /// Every record can be read.
@@ -133,6 +138,11 @@ impl Scene {
     /// True when the record cache is on.
     pub fn cached(&self) -> bool {
         self.config.contains_key("statestore.cache.max.bytes")
+    }
+
+    /// True when a stream reads by pattern.
+    pub fn has_pattern(&self) -> bool {
+        self.topics.iter().any(|topic| topic.by_pattern)
     }
 
     /// A name that there is only once.

@@ -17,6 +17,10 @@ fn record(scene: &mut Scene, topic: &Topic, values: &[&str], ts: i64) -> Json {
     if random.percent(1) {
         step["key"] = "".into();
     }
+    if topic.long_keys && !step["key"].is_null() {
+        step.as_object_mut().expect("fields").remove("key");
+        step["key_long"] = random.between(-1, 3).into();
+    }
     if scene.corrupt && !topic.sound && random.percent(12) {
         let part = if random.percent(30) { "key_hex" } else { "value_hex" };
         step.as_object_mut().expect("fields").remove("value_long");
@@ -48,6 +52,10 @@ pub fn steps(scene: &mut Scene) -> Vec<Json> {
     let values = if scene.random.percent(40) { PAIRS } else { PLAIN };
     let topics = scene.topics.clone();
     let mut steps = Vec::new();
+    for topic in topics.iter().filter(|topic| topic.by_pattern && topic.name.ends_with('a')) {
+        let step = record(scene, topic, values, now);
+        steps.push(step);
+    }
     for _ in 0..count {
         let kind = scene.random.between(0, 99);
         now += match kind {

@@ -40,6 +40,9 @@ pub fn key(scene: &mut Scene, from: Key) -> Json {
         let all = ["prefix:1", "k.prefix:1", "k.append:x", "const:all", "str", "field:,:0", "k.null_if:b", "null_if:2"];
         return scene.random.pick(&all).into();
     }
+    if from == Key::Long {
+        return scene.random.pick(&["k.str", "k.prefix:1", "k.append:x", "k.add:1", "const:all", "str"]).into();
+    }
     scene.random.pick(&["k.inner", "k.str", "k.start", "k.inner"]).into()
 }
 
@@ -116,7 +119,8 @@ pub fn stateless(scene: &mut Scene, from: &Handle) {
         _ => {
             let topic = scene.fresh("side");
             // Null values have no topic: the run ends there.
-            let to = if from.raw && from.value == Value::Text && scene.random.percent(20) {
+            let dynamic = from.raw && from.value == Value::Text && !scene.has_pattern();
+            let to = if dynamic && scene.random.percent(20) {
                 json!({"from": id, "topic_expr": "prepend:out-"})
             } else {
                 json!({"from": id, "topic": topic})

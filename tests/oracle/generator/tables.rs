@@ -89,7 +89,8 @@ pub fn group(scene: &mut Scene, from: &Handle) {
 }
 
 pub fn suppress(scene: &mut Scene, from: &Handle) {
-    if taken_for_versioned(scene, from) {
+    // Its buffer shows offsets.
+    if taken_for_versioned(scene, from) || scene.has_pattern() {
         return values(scene, from);
     }
     let mut fields = json!({"from": from.id});
