@@ -266,6 +266,15 @@ mod tests {
     }
 
     #[test]
+    fn p39_a_deletion_at_the_time_of_the_only_version_holds() {
+        let mut store = versions();
+        put(&mut store, "a", 36);
+        assert_eq!(put(&mut store, "", 36), VersionPut::Latest);
+        assert_eq!(put(&mut store, "b", 6), VersionPut::ValidTo(36));
+        assert_eq!(at(&mut store, None), None);
+    }
+
+    #[test]
     fn p39_history_ends_where_stream_time_says_but_the_newest_version_stays() {
         let mut store = versions();
         put(&mut store, "a", 5);

@@ -59,13 +59,17 @@ pub fn expected(entries: &Json, sessions: bool) -> Rows {
     rows
 }
 
-/// Entries of a store whose keys are sessions: key, end and start, behind the time of a row that has one.
+/// Entries of a store whose keys are sessions: key, end and start, behind the time and side of a row that has them.
 pub fn expected_by_session(entries: &Json) -> Rows {
     let mut rows = expected(entries, false);
     for (row, entry) in rows.iter_mut().zip(entries.as_array().into_iter().flatten()) {
-        let key = &entry["key"];
-        let time = entry.get("start").map(bytes).unwrap_or_default();
-        row.0 = [time, bytes(&key["key"]), bytes(&key["end"]), bytes(&key["start"])].concat();
+        let outer = &entry["key"];
+        // A record that waits for a partner has its time and side before the key.
+        let (before, key) = match outer.get("side") {
+            None => (entry.get("start").map(bytes).unwrap_or_default(), outer),
+            Some(side) => ([bytes(&outer["ts"]), vec![u8::from(side == "left")]].concat(), &outer["key"]),
+        };
+        row.0 = [before, bytes(&key["key"]), bytes(&key["end"]), bytes(&key["start"])].concat();
         (row.1, row.2) = (bytes(&entry["value"]), entry.get("ts").and_then(Json::as_i64));
     }
     rows.sort();
@@ -74,7 +78,8 @@ pub fn expected_by_session(entries: &Json) -> Rows {
 
 /// True when the keys of these entries are windowed.
 pub fn by_window(entries: &Json) -> bool {
-    entries.get(0).is_some_and(|entry| entry["key"].get("end").is_some())
+    let windowed = |key: &Json| key.get("end").is_some() || key["key"].get("end").is_some();
+    entries.get(0).is_some_and(|entry| windowed(&entry["key"]))
 }
 
 /// The row of one key of a versioned store, as of a time.

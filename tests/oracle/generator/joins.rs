@@ -107,8 +107,15 @@ pub fn by_foreign_key(scene: &mut Scene, left: &Handle) {
     };
     let Some(right) = scene.choose_known(fits) else { return tables(scene, left) };
     let mut fields = joined(scene, left, &right);
-    let all =
-        [json!("str"), json!("prefix:1"), json!("field:,:0"), json!(["prefix:1", "null_if:b"]), json!("k.prefix:1")];
+    let all = [
+        json!("str"),
+        json!("prefix:1"),
+        json!("field:,:0"),
+        json!(["prefix:1", "null_if:b"]),
+        json!("k.prefix:1"),
+        json!("const:a"),
+        json!("k.null_if:b"),
+    ];
     fields["fk"] = scene.random.pick(&all);
     if scene.random.percent(50) {
         fields["store"] = scene.store(None, true).expect("a store");

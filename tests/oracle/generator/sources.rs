@@ -60,7 +60,8 @@ fn stream(scene: &mut Scene) {
         } else {
             let named = |of: &str| format!("many-{name}-{of}");
             fields["pattern"] = format!("many-{name}-.*").into();
-            let one = Topic { by_pattern: true, ..first };
+            // The oracle has one time of the partition for all of them, too.
+            let one = Topic { by_pattern: true, untimed: false, ..first };
             *scene.topics.last_mut().expect("the topic") = Topic { name: named("a"), ..one.clone() };
             scene.topics.push(Topic { name: named("b"), ..one });
         }

@@ -52,6 +52,7 @@ pub fn steps(scene: &mut Scene) -> Vec<Json> {
     let values = if scene.random.percent(40) { PAIRS } else { PLAIN };
     let topics = scene.topics.clone();
     let mut steps = Vec::new();
+    let versioned = scene.nodes.iter().any(|node| node["store"].get("versioned").is_some());
     for topic in topics.iter().filter(|topic| topic.by_pattern && topic.name.ends_with('a')) {
         let step = record(scene, topic, values, now);
         steps.push(step);
@@ -70,7 +71,11 @@ pub fn steps(scene: &mut Scene) -> Vec<Json> {
             now
         };
         let topic = scene.random.pick(&topics);
-        let step = record(scene, &topic, values, ts);
+        let mut step = record(scene, &topic, values, ts);
+        // Kafka Streams forgets a deletion at the very time of a row's only version (P-39).
+        while versioned && steps.iter().any(|other: &Json| other["ts"] == step["ts"]) {
+            step["ts"] = (step["ts"].as_i64().expect("a time") + 1).into();
+        }
         steps.push(step);
         if scene.random.percent(if scene.punctuates { 12 } else { 3 }) {
             steps.push(json!({"advance_ms": scene.random.pick(&[1, 10, 25, 100])}));

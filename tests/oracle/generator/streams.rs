@@ -30,8 +30,20 @@ pub fn expression(scene: &mut Scene) -> Json {
         json!("null"),
         json!(["field:,:0", "append:?"]),
         json!(["null_if:2", "kv"]),
+        json!("lower"),
+        json!(["prepend:ä", "prefix:2"]),
     ];
     scene.random.pick(&all)
+}
+
+/// The same where keys may be windows.
+pub fn expression_of(scene: &mut Scene, key: Key) -> Json {
+    match key {
+        Key::Time(_) | Key::Session if scene.random.percent(25) => {
+            scene.random.pick(&["k.inner", "k.start", "k.end", "k.str", "kv"]).into()
+        }
+        _ => expression(scene),
+    }
 }
 
 /// A key: plain text.
@@ -51,7 +63,8 @@ pub fn predicate(scene: &mut Scene) -> &'static str {
         return "throw_if:2";
     }
     let all = ["not_null", "ne:1", "ne:b", "len_gt:1", "gt:2", "even", "contains:a", "starts:b", "k.eq:a", "k.ne:b"];
-    scene.random.pick(&all)
+    let rare = ["is_null", "true", "false", "k.not_null", "k.is_null", "k.len_gt:1"];
+    if scene.random.percent(12) { scene.random.pick(&rare) } else { scene.random.pick(&all) }
 }
 
 fn grown(scene: &mut Scene, op: &str, fields: Json, key: Key, value: Value) {
@@ -82,19 +95,23 @@ pub fn stateless(scene: &mut Scene, from: &Handle) {
             grown(scene, op, json!({"from": id, "pred": pred}), from.key, from.value);
         }
         "map" => {
-            let (key, value) = (key(scene, from.key), expression(scene));
+            let (key, value) = (key(scene, from.key), expression_of(scene, from.key));
             grown(scene, op, json!({"from": id, "key": key, "value": value}), Key::Text, Value::Text);
         }
         "flat_map" => {
             let flat = scene.random.pick(&["split:,", "dup:2", "none"]);
             let key = key(scene, from.key);
-            grown(scene, op, json!({"from": id, "flat": flat, "key": key}), Key::Text, Value::Text);
+            let mut fields = json!({"from": id, "flat": flat, "key": key});
+            if scene.random.percent(30) {
+                fields["value"] = expression_of(scene, from.key);
+            }
+            grown(scene, op, fields, Key::Text, Value::Text);
         }
         "map_values" => {
             let (value, kind) = if scene.random.percent(15) {
                 ("to_long".into(), Value::Long)
             } else {
-                (expression(scene), Value::Text)
+                (expression_of(scene, from.key), Value::Text)
             };
             grown(scene, op, json!({"from": id, "value": value}), from.key, kind);
         }
@@ -134,7 +151,7 @@ fn split(scene: &mut Scene, from: &Handle) {
     let name = scene.fresh("split-");
     let mut branches = Vec::new();
     let mut ids = Vec::new();
-    for _ in 0..scene.random.between(1, 2) {
+    for _ in 0..scene.random.between(1, 3) {
         let (id, pred) = (scene.fresh("branch"), predicate(scene));
         let mut branch = json!({"as": id, "pred": pred});
         if scene.random.percent(30) {

@@ -2,7 +2,7 @@
 
 use crate::{
     scene::{Handle, Key, Scene, Shape, Value},
-    streams::{expression, key, predicate},
+    streams::{expression_of, key, predicate},
 };
 use serde_json::json;
 
@@ -28,7 +28,7 @@ pub fn values(scene: &mut Scene, from: &Handle) {
     let mut fields = json!({"from": from.id});
     let value = if op == "map_values" {
         // Kafka Streams writes what comes out with its default serde, that of texts.
-        fields["value"] = expression(scene);
+        fields["value"] = expression_of(scene, from.key);
         Value::Text
     } else {
         fields["pred"] = predicate(scene).into();
@@ -55,7 +55,7 @@ pub fn group(scene: &mut Scene, from: &Handle) {
     let select = key(scene, from.key);
     let mut fields = json!({"from": from.id, "key": select});
     if scene.random.percent(50) || from.value != Value::Text {
-        fields["value"] = expression(scene);
+        fields["value"] = expression_of(scene, from.key);
     }
     let group = scene.node("group_by", fields);
     let op = scene.random.pick(&["count", "reduce", "aggregate"]);
@@ -65,6 +65,7 @@ pub fn group(scene: &mut Scene, from: &Handle) {
         "reduce" => {
             let (adder, subtractor) =
                 scene.random.pick(&[("concat", "concat_minus"), ("sum", "minus"), ("last", "first")]);
+            let adder = if scene.throws && scene.random.percent(30) { "throw_on:b" } else { adder };
             (fields["adder"], fields["subtractor"]) = (adder.into(), subtractor.into());
             Value::Text
         }

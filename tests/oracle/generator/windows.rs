@@ -126,7 +126,15 @@ pub fn aggregate(scene: &mut Scene, from: &Handle) {
             let text = from.value == Value::Text;
             let reducer = if text { scene.random.pick(&all) } else { scene.random.pick(&numbers) };
             let fails = reducer == "null_on:c" && found.as_ref().is_some_and(|w| fails_on_nulls(scene, w));
-            fields["reducer"] = if fails { "concat" } else { reducer }.into();
+            let throws = text && scene.throws && scene.random.percent(30);
+            fields["reducer"] = if throws {
+                "throw_on:b"
+            } else if fails {
+                "concat"
+            } else {
+                reducer
+            }
+            .into();
             from.value
         }
         _ => {
