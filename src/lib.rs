@@ -71,6 +71,7 @@
 //! - [`codec`]: bytes to values and back in Kafka Streams' formats, and Kafka's partitioner
 //! - [`config`]: settings, where a value came from, and what the Kafka clients get
 //! - [`log`]: a log in memory that keeps a broker's rules: transactions, groups, compaction, retention
+//! - [`sink`]: rows for systems beyond Kafka, and what is guaranteed of them
 //! - [`state`]: stores in three tiers (overlay, table, backend) over memory or RocksDB
 //! - [`operator`]: what a node does, one operator per file
 //! - [`topology`]: the DSL, the plan it makes, its checks, names and description
@@ -96,6 +97,7 @@ pub mod log;
 pub mod operator;
 pub mod record;
 pub mod runtime;
+pub mod sink;
 pub mod state;
 pub mod task;
 pub mod testing;

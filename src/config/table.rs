@@ -225,6 +225,12 @@ pub const SETTINGS: &[Setting] = &[
         "8388608",
         "Uncommitted rows at which a commit is due, shared by all threads, in bytes.",
     ),
+    s(
+        "transaction.sink.max.bytes",
+        Kind::Bytes,
+        "4194304",
+        "Rows for sinks beyond Kafka at which a commit is due, shared by all threads, in bytes.",
+    ),
     s("transaction.timeout.ms", COUNT, "10000", "After so long the broker aborts a transaction whose owner is silent."),
     s(
         "windowstore.changelog.additional.retention.ms",

@@ -6,6 +6,7 @@ use crate::{
     log::Log,
     operator::OnError,
     record::Timestamp,
+    sink::Sinks,
     topology::{Resolved, Topology},
     worker::{Event, Settings, Worker},
 };
@@ -47,8 +48,10 @@ impl Member {
         config.guarantee = settings.guarantee;
         config.planted = settings.planted;
         let unreadable = settings.errors.deserialization;
+        let mut client = Client::new(config, index);
+        client.sinks = Sinks::new(topology.sinks());
         let worker = Worker::new(topology, Arc::clone(&resolved), settings);
-        Self { worker, resolved, globals_fault: None, unreadable, client: Client::new(config, index) }
+        Self { worker, resolved, globals_fault: None, unreadable, client }
     }
 
     /// The worker.

@@ -7,6 +7,7 @@ mod calls;
 mod clients;
 mod config_check;
 mod consumer;
+mod deliver;
 mod fence;
 mod globals;
 mod group;

@@ -3,6 +3,7 @@
 use super::{
     calls::{Calls, TellCall},
     consumer::{Consumer, Reset},
+    deliver::Delivery,
     helpers::{Answers, Helpers, Shared},
     process,
     producer::{Producer, offset_list},
@@ -11,6 +12,7 @@ use super::{
 use crate::{
     fault::{Fault, Remedy, Result},
     record::{Offset, TopicPartition},
+    sink::Sinks,
     topology::{OffsetReset, Resolved, Topology},
     worker::{
         CommitOffset, Desk, Effect, Event, GroupMetadata, Guarantee, NEVER, Outcome, Seat, Settings, Snapshot, Stage,
@@ -70,6 +72,7 @@ struct StreamThread {
     helpers: Helpers,
     consumer: Consumer,
     producer: Producer,
+    delivery: Delivery,
     shared: Arc<Shared>,
     answers: Receiver<Event>,
     events: Vec<Event>,
@@ -109,11 +112,13 @@ pub(super) fn run(plan: Plan) -> Result<()> {
     // Beside the join: registering takes up to a second when the former owner left a transaction open.
     producer.replace()?;
     let settings = Settings { session: process::draw_session(), ..plan.settings };
+    let delivery = Delivery::new(Sinks::new(plan.topology.sinks()), plan.shared.clients.transaction_timeout_ms());
     let stream = StreamThread {
         number: plan.thread,
         worker: Worker::new(plan.topology, plan.resolved, settings),
         consumer,
         producer,
+        delivery,
         helpers,
         shared: plan.shared,
         desk: plan.desk.map(|desk| {
@@ -267,7 +272,7 @@ impl StreamThread {
                 busy = true;
                 tracing::debug!(target: "member", "-> {effect}");
                 let stage = match effect {
-                    Effect::Send { .. } => Some(Stage::Send),
+                    Effect::Send { .. } | Effect::Deliver { .. } => Some(Stage::Send),
                     Effect::Abort { .. } | Effect::ReplaceProducer { .. } => Some(Stage::Recover),
                     _ => None,
                 };
@@ -300,6 +305,10 @@ impl StreamThread {
             Effect::Send { records } => {
                 let sent = self.producer.send(&records);
                 self.sent(sent);
+            }
+            Effect::Deliver { batches } => {
+                let delivered = self.delivery.write(&batches);
+                self.sent(delivered);
             }
             Effect::Commit { request, offsets, group } => {
                 self.timings.commit_begins(self.prepared_us);

@@ -4,6 +4,7 @@ use super::{ErrorContext, ErrorSettings, OnError, Stage};
 use crate::{
     fault::{Fault, Result},
     record::{OutRecord, RawRecord, SourceContext, StoreIx, TaskId, Timestamp},
+    sink::SinkRow,
     state::Store,
 };
 use std::sync::Arc;
@@ -137,6 +138,9 @@ pub trait Context {
     /// # Errors
     /// When the record can't be sent, such as one above `max.request.size`.
     fn send(&mut self, record: OutRecord) -> Result<()>;
+
+    /// Keeps a row for the sink of this name, until the commit.
+    fn collect(&mut self, sink: &Arc<str>, row: SinkRow);
 
     /// Counts a record that was left out.
     fn dropped(&mut self, reason: Dropped);

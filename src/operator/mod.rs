@@ -27,6 +27,7 @@ pub(crate) mod select_key;
 pub(crate) mod session_aggregate;
 mod session_windows;
 pub(crate) mod sink;
+pub(crate) mod sink_rows;
 pub(crate) mod sliding_aggregate;
 mod sliding_windows;
 pub(crate) mod source;

@@ -12,6 +12,7 @@ use crate::{
         table_store::{TableStore, Updates},
     },
     record::{Change, OutRecord, RawRecord, Record, SourceContext, StoreIx, TaskId, Timestamp, Windowed},
+    sink::SinkRow,
     state::{MemoryBackend, Store, StoreKind, StoreSpec},
 };
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
@@ -23,6 +24,7 @@ pub struct Kit {
     pub source: Option<SourceContext>,
     pub stream_time: Timestamp,
     pub sent: Vec<OutRecord>,
+    pub rows: Vec<(Arc<str>, SinkRow)>,
     pub dropped: Vec<Dropped>,
     pub schedules: Vec<(usize, i64, Punctuation)>,
     pub commits: usize,
@@ -48,6 +50,7 @@ impl Kit {
             source: None,
             stream_time: -1,
             sent: Vec::new(),
+            rows: Vec::new(),
             dropped: Vec::new(),
             schedules: Vec::new(),
             commits: 0,
@@ -116,6 +119,9 @@ impl Context for Kit {
     fn send(&mut self, record: OutRecord) -> Result<()> {
         self.sent.push(record);
         Ok(())
+    }
+    fn collect(&mut self, sink: &Arc<str>, row: SinkRow) {
+        self.rows.push((Arc::clone(sink), row));
     }
     fn dropped(&mut self, reason: Dropped) {
         self.dropped.push(reason);

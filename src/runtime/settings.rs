@@ -22,6 +22,7 @@ pub fn worker_settings(config: &Config, threads: usize, accept_reset: bool) -> S
         partition_queue_bytes_max: config.size("partition.queue.max.bytes"),
         outbox_bytes_max: config.size("transaction.outbox.max.bytes"),
         overlay_bytes_max: share("transaction.overlay.max.bytes"),
+        sink_bytes_max: share("transaction.sink.max.bytes"),
         cache_bytes_max: share("statestore.cache.max.bytes"),
         table_bytes_max: share("state.memory.bytes"),
         persist_bytes: config.size("state.persist.bytes"),

@@ -8,6 +8,7 @@ use crate::{
         Context, Dropped, ErrorContext, ErrorHandlers, ErrorSettings, OnError, Punctuation, ScheduleId, Stage, TimeSlot,
     },
     record::{OutRecord, RawRecord, SourceContext, StoreIx, TaskId, Timestamp},
+    sink::SinkRow,
     state::Store,
     topology::Resolved,
 };
@@ -130,6 +131,12 @@ impl Context for Inside<'_> {
         self.counters.sent_bytes += record.bytes() as u64;
         self.outbox.push(record);
         Ok(())
+    }
+
+    fn collect(&mut self, sink: &Arc<str>, row: SinkRow) {
+        self.counters.sent += 1;
+        self.counters.sent_bytes += row.bytes() as u64;
+        self.outbox.rows.push(sink, self.id, row);
     }
 
     fn dropped(&mut self, reason: Dropped) {

@@ -2,6 +2,7 @@
 
 use crate::{
     record::{Headers, OutRecord, Target, Timestamp},
+    sink::Collected,
     state::ChangelogSink,
 };
 use bytes::Bytes;
@@ -10,6 +11,8 @@ use std::{mem, sync::Arc};
 /// The worker's outbox. Its limit is `outbox_bytes_max`; the worker sends a part when it is reached.
 #[derive(Debug, Default)]
 pub struct Outbox {
+    /// Rows for sinks beyond Kafka, which wait for the commit.
+    pub rows: Collected,
     records: Vec<OutRecord>,
     bytes: usize,
 }
@@ -31,12 +34,18 @@ impl Outbox {
         self.records.len()
     }
 
-    /// True when nothing waits.
+    /// True when no record waits.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// Takes everything out.
+    /// Forgets everything, rows included: the transaction is aborted.
+    pub fn discard(&mut self) {
+        self.take();
+        self.rows.take();
+    }
+
+    /// Takes the records out.
     pub fn take(&mut self) -> Vec<OutRecord> {
         self.bytes = 0;
         mem::take(&mut self.records)

@@ -8,6 +8,7 @@ use crate::{
     embedded::MemoryDisks,
     log::{Isolation, Log},
     record::{Offset, RawRecord, TaskId, Timestamp, TopicPartition},
+    sink::MemorySink,
     state::{Backend, MemoryBackend, Store, StoreSpec, window_row},
     worker::Guarantee,
 };
@@ -21,6 +22,8 @@ pub(super) struct Truth<'a> {
     pub guarantee: Guarantee,
     /// What members wrote after others had taken over.
     pub stale: &'a [StaleWrite],
+    /// What the sinks beyond Kafka hold, in the order of [`scene::SINKS`].
+    pub sinks: &'a [MemorySink; 2],
 }
 
 /// Numbers of input records by key or row.
@@ -201,6 +204,12 @@ fn compare(what: &str, truth: &Rows, found: &Rows) -> Result<(), String> {
     }
 }
 
+/// Every row of a sink must be the last one of its key.
+fn check_sink(name: &str, sink: &MemorySink, truth: &Rows) -> Result<(), String> {
+    let rows = sink.rows().into_iter().map(|(key, row)| (key, numbers(&row.value.unwrap_or_default())));
+    compare(name, truth, &rows.collect())
+}
+
 /// Compares everything that a run left behind with the recount.
 pub(super) fn check(truth: &Truth<'_>, disks: &[MemoryDisks]) -> Result<(), String> {
     let mut totals = BTreeMap::new();
@@ -213,6 +222,9 @@ pub(super) fn check(truth: &Truth<'_>, disks: &[MemoryDisks]) -> Result<(), Stri
     let ticks = if exactly_once { Some(truth.ticks()?) } else { None };
     for (topic, rows) in [("windows-out", &windows), ("totals-out", &totals)] {
         if exactly_once { truth.check_output(topic, rows)? } else { repeats::check_output(truth, topic, rows)? }
+    }
+    for ((name, sink), rows) in scene::SINKS.into_iter().zip(truth.sinks).zip([&windows, &totals]) {
+        if exactly_once { check_sink(name, sink, rows)? } else { repeats::check_sink(name, sink, rows)? }
     }
     let of_store = |store: &str, partition: i32| -> Option<Rows> {
         Some(match store {

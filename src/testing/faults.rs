@@ -1,7 +1,7 @@
 //! What can go wrong in a simulation, and how it is done to the members.
 
 use super::{Chance, simulator::World};
-use crate::{embedded::CommitTrouble, worker::Guarantee};
+use crate::{embedded::CommitTrouble, sink::Trouble, worker::Guarantee};
 
 /// A fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub enum Fault {
     Compact,
     /// Answers to a member's requests stay away for so many milliseconds.
     Slow(i64),
+    /// A sink beyond Kafka does not answer for so many writes.
+    Sink(Trouble, usize),
     /// Markers of transactions come late and in any order for so many milliseconds.
     SlowMarkers(i64),
 }
@@ -48,6 +50,12 @@ impl Fault {
             (Self::SlowMarkers(_), Guarantee::AtLeastOnce) => Self::CrashInCommit,
             (fault, _) => fault,
         }
+    }
+
+    /// One that the sinks beyond Kafka have.
+    pub(super) fn draw_of_sinks(chance: &mut Chance) -> Self {
+        let trouble = chance.pick(&[Trouble::Refused, Trouble::Half, Trouble::AnswerLost]);
+        Self::Sink(trouble, chance.below(3) + 1)
     }
 
     fn draw_any(chance: &mut Chance) -> Self {
@@ -87,6 +95,10 @@ impl World<'_> {
             Fault::Twin => self.twin(),
             Fault::Rebalance => self.log.rebalance(super::scene::APPLICATION, self.now),
             Fault::Compact => self.compact(),
+            Fault::Sink(trouble, writes) => {
+                let sink = self.chance.below(super::scene::SINKS.len());
+                self.rows.trouble(sink, trouble, writes);
+            }
             Fault::SlowMarkers(ms) => {
                 self.log.defer_markers(true);
                 self.markers_slow_until = self.now + ms;

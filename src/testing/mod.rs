@@ -5,6 +5,7 @@ mod checker;
 mod driver;
 mod faults;
 mod input;
+mod late_rows;
 mod plays;
 mod queries;
 mod repeats;

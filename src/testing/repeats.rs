@@ -15,6 +15,7 @@ use super::{
 use crate::{
     embedded::MemoryDisks,
     record::{RawRecord, TopicPartition},
+    sink::MemorySink,
     state::{Backend, MemoryBackend},
 };
 use bytes::Bytes;
@@ -45,14 +46,35 @@ pub(super) fn check_output(truth: &Truth<'_>, topic: &str, rows: &Rows) -> Resul
             seen.entry(key).or_default().extend(list);
         }
     }
-    for (key, list) in rows {
-        let seen = seen.get(key);
-        if let Some(number) = list.iter().find(|n| seen.is_none_or(|seen| !seen.contains(n))) {
+    match unseen(rows, &seen) {
+        Some((key, number)) => {
             let history = truth.history(topic, key);
-            return Err(format!("{topic}: record {number} of {key:?} is in no value: {history}"));
+            Err(format!("{topic}: record {number} of {key:?} is in no value: {history}"))
         }
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// The first key and record of the truth that no value holds.
+fn unseen<'a>(truth: &'a Rows, seen: &BTreeMap<Bytes, BTreeSet<i64>>) -> Option<(&'a Bytes, i64)> {
+    truth.iter().find_map(|(key, list)| {
+        let seen = seen.get(key);
+        Some((key, *list.iter().find(|n| seen.is_none_or(|seen| !seen.contains(n)))?))
+    })
+}
+
+/// As [`check_output`], of all rows that reached a sink beyond Kafka.
+pub(super) fn check_sink(name: &str, sink: &MemorySink, truth: &Rows) -> Result<(), String> {
+    let mut seen: BTreeMap<Bytes, BTreeSet<i64>> = BTreeMap::new();
+    for written in sink.written() {
+        let list = numbers(&written.row.value.unwrap_or_default());
+        strangers(name, &written.row.key, truth, &list)?;
+        seen.entry(written.row.key).or_default().extend(list);
+    }
+    match unseen(truth, &seen) {
+        Some((key, number)) => Err(format!("{name}: record {number} of {key:?} reached it in no row")),
+        None => Ok(()),
+    }
 }
 
 /// The changelog, and every disk that was closed cleanly together with the changelog above its position, must hold

@@ -1,8 +1,8 @@
 //! The topology under simulation and its input.
 //!
 //! ```text
-//! in ─┬─▶ list per key and window, short retention (store `windows`) ──▶ windows-out
-//!     ├─▶ by another key ─▶ repartition topic ─▶ list per key (store `totals`) ──▶ totals-out
+//! in ─┬─▶ list per key and window, short retention (store `windows`) ──▶ windows-out, sink of windows
+//!     ├─▶ by another key ─▶ repartition topic ─▶ list per key (store `totals`) ──▶ totals-out, sink of totals
 //!     └─▶ every few milliseconds of wall clock: count up (store `ticks`) ──▶ ticks-out
 //! ```
 //!
@@ -14,8 +14,9 @@ use crate::{
     fault::Result,
     operator::{Processor, ProcessorContext, Punctuation, ScheduleId, TimeWindows},
     record::{Record, Timestamp},
+    sink::MemorySink,
     state::StoreSpec,
-    topology::{Materialized, Resolved, StoreBuilder, StreamsBuilder, Topology},
+    topology::{Materialized, Produced, Resolved, StoreBuilder, StreamsBuilder, Topology},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -26,6 +27,8 @@ pub(super) const START: Timestamp = 1_000_000_000;
 /// Event time at the start of the others: three days before, beyond what the retention of changelogs allows for.
 pub(super) const LONG_AGO: Timestamp = START - 3 * 86_400_000;
 const TOPICS: [&str; 4] = ["in", "windows-out", "totals-out", "ticks-out"];
+/// The sinks beyond Kafka; each run gives them rows of its own.
+pub(super) const SINKS: [&str; 2] = ["windows-sink", "totals-sink"];
 pub(super) const WINDOW_MS: i64 = 100;
 pub(super) const GRACE_MS: i64 = 50;
 pub(super) const RETENTION_MS: i64 = 200;
@@ -56,7 +59,7 @@ impl Scene {
             crate::codec::serdes::i64(),
         ));
         let input = builder.stream::<String, i64>("in");
-        input
+        let windows = input
             .group_by_key()
             .windowed_by(TimeWindows::of_size_and_grace(ms(WINDOW_MS), ms(GRACE_MS)))
             .aggregate_with(
@@ -64,17 +67,19 @@ impl Scene {
                 |_, value, list| Some(listed(list, value)),
                 cache(Materialized::as_store("windows").with_retention(ms(RETENTION_MS))),
             )
-            .to_stream()
-            .to("windows-out");
-        input
+            .to_stream();
+        windows.to("windows-out");
+        windows.to_sink(SINKS[0], MemorySink::default(), Produced::default());
+        let totals = input
             .group_by(|key, _| key.map(|k| total_key(k)))
             .aggregate_with(
                 Vec::new,
                 |_, value, list| Some(listed(list, value)),
                 cache(Materialized::as_store("totals")),
             )
-            .to_stream()
-            .to("totals-out");
+            .to_stream();
+        totals.to("totals-out");
+        totals.to_sink(SINKS[1], MemorySink::default(), Produced::default());
         input.process(|| Ticker, &["ticks"]).to("ticks-out");
         let topology = builder.build().expect("the simulated topology is sound");
         Self::with(topology, TOPICS.iter().map(|t| Arc::from(*t)).collect(), None)

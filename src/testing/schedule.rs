@@ -67,12 +67,15 @@ impl Schedule {
         for _ in 0..chance.between(5, 10) {
             faults.push((chance.below(500) + 60, Fault::draw(chance, options.guarantee)));
         }
+        for _ in 0..chance.between(1, 3) {
+            faults.push((chance.below(500) + 60, Fault::draw_of_sinks(chance)));
+        }
         faults.sort_by_key(|(turn, _)| std::cmp::Reverse(*turn));
         Self {
             settings,
             records: chance.between(200, 230) as usize,
             faults,
-            persist_turns: chance.pick(&[2, 10, 60]),
+            persist_turns: chance.pick(&[2, 10, 60, 150]),
             cached: chance.one_in(2),
             start: chance.pick(&[scene::START, scene::START, scene::START, scene::LONG_AGO]),
             static_members: chance.one_in(4),

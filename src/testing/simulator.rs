@@ -6,6 +6,7 @@ use super::{
     Chance, Fault, Options, Play,
     checker::{self, Truth},
     input::Input,
+    late_rows::LateRows,
     queries,
     repeats::StaleWrite,
     scene::{self, Scene},
@@ -50,6 +51,8 @@ pub struct Report {
     pub kept_forever: bool,
     /// Tasks that answered a query in the middle of the run; only exactly once are they asked.
     pub answers: usize,
+    /// Rows that a sink left out because it had newer ones.
+    pub stale_rows: usize,
     /// Records that members wrote after others had taken over: only at least once.
     pub stale_writes: usize,
     /// What is wrong, or `None`.
@@ -143,6 +146,7 @@ pub(super) struct World<'a> {
     commits: u64,
     answers: usize,
     stale: Vec<StaleWrite>,
+    pub rows: LateRows,
     input: Input,
     script: Option<Script>,
     failure: Option<String>,
@@ -191,6 +195,7 @@ impl<'a> World<'a> {
             commits: 0,
             answers: 0,
             stale: Vec::new(),
+            rows: LateRows::new(options.planted),
             failure: None,
         }
     }
@@ -220,17 +225,18 @@ impl<'a> World<'a> {
             self.broker();
             let at = self.chance.below(self.slots.len());
             self.turn(at);
+            self.rows.some_arrive(&mut self.chance);
             if turn % QUERY_TURNS == 0 {
                 self.query(at);
             }
         }
         self.drain();
         self.linger();
+        self.rows.all_arrive();
         let rebalances = self.log.generation(scene::APPLICATION) as usize;
         self.shut_down();
         if self.failure.is_none() {
-            let truth =
-                Truth { log: &self.log, scene: self.scene, guarantee: self.options.guarantee, stale: &self.stale };
+            let truth = self.truth();
             self.failure = match &self.script {
                 Some(script) => script.check(&self.log, self.scene, &self.processes).err(),
                 None => checker::check(&truth, &self.processes).err(),
@@ -244,9 +250,15 @@ impl<'a> World<'a> {
             purged: self.purged(),
             kept_forever: self.kept_forever(),
             answers: self.answers,
+            stale_rows: self.rows.stale(),
             stale_writes: self.stale.len(),
             failure: self.failure,
         }
+    }
+
+    fn truth(&self) -> Truth<'_> {
+        let (guarantee, stale, sinks) = (self.options.guarantee, &self.stale, &self.rows.sinks);
+        Truth { log: &self.log, scene: self.scene, guarantee, stale, sinks }
     }
 
     /// What the broker does by itself.
@@ -279,6 +291,7 @@ impl<'a> World<'a> {
         // A process reads its global tables anew, before it joins.
         let (topology, resolved) = (Arc::clone(&self.scene.topology), Arc::new(self.scene.resolved.restarted()));
         let mut member = Member::new(topology, resolved, settings, config, slot.index);
+        member.client.sinks = self.rows.opened();
         member.follow(&self.log);
         member.client.keep_stale();
         slot.leaving = false;
@@ -306,6 +319,7 @@ impl<'a> World<'a> {
             self.commits += member.client.commits();
             member.client.scatter(&mut self.log, self.now, |below| self.chance.below(below));
             self.stale.extend_from_slice(member.client.stale_writes());
+            self.rows.send(member.client.undelivered_rows());
             for index in 0..member.client.pending() {
                 if self.chance.one_in(2) {
                     member.client.finish_persist(index);
@@ -342,6 +356,7 @@ impl<'a> World<'a> {
         if chance.one_in(10) {
             member.client.trouble.lazy = chance.one_in(3);
             member.client.trouble.offsets_first = chance.one_in(3);
+            member.client.trouble.slow_sinks = chance.one_in(2);
         }
         if chance.one_in(4) {
             single_step(member, log, chance, now);
@@ -395,7 +410,8 @@ impl<'a> World<'a> {
         let guarantee = self.options.guarantee;
         let known = guarantee == Guarantee::ExactlyOnceV2 && self.script.is_none();
         let Some(member) = self.slots[at].member.as_mut().filter(|_| known) else { return };
-        let truth = Truth { log: &self.log, scene: self.scene, guarantee, stale: &self.stale };
+        let (stale, sinks) = (&self.stale, &self.rows.sinks);
+        let truth = Truth { log: &self.log, scene: self.scene, guarantee, stale, sinks };
         match queries::check(&truth, member) {
             Ok(answers) => self.answers += answers,
             Err(wrong) => self.fail(|| wrong),
@@ -419,6 +435,7 @@ impl<'a> World<'a> {
 
     /// No more faults: everything must be processed and committed within a bounded number of turns.
     fn drain(&mut self) {
+        self.rows.recover();
         self.markers_slow_until = 0;
         for at in 0..self.slots.len() {
             self.slots[at].up_at = self.now;

@@ -37,6 +37,7 @@ mod table;
 mod table_join;
 mod table_link;
 mod table_transform;
+mod to_sink;
 mod to_table;
 mod topic_stores;
 mod windowed;
@@ -71,7 +72,7 @@ pub use crate::operator::{
     Punctuation, SessionWindows, SlidingWindows, TimeWindows, UnlimitedWindows, ValueTransformer,
 };
 
-use crate::{codec::Face, fault::Result};
+use crate::{codec::Face, fault::Result, sink::SinkSuppliers};
 use pattern::Pattern;
 use physical::{Physical, Role};
 use plan::{Plan, SinkTopic};
@@ -196,6 +197,11 @@ impl Topology {
     /// How the rows of a store look to queries from outside; `None` where its serdes are not known.
     pub fn face(&self, store: &str) -> Option<&Face> {
         self.physical.faces.get(store)
+    }
+
+    /// Its sinks beyond Kafka, by name. Each stream thread opens its own.
+    pub fn sinks(&self) -> SinkSuppliers {
+        self.physical.sinks.clone()
     }
 
     /// Kafka Streams' text of it.

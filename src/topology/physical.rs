@@ -10,11 +10,13 @@ use super::{
         GlobalPlan, Logical, LogicalNode, NodeIx, Plan, ProcessorPlan, SinkPlan, SinkTopic, SourcePlan, StoreTypes,
         StreamJoinPlan,
     },
+    to_sink,
 };
 use crate::{
     codec::Face,
     fault::{Fault, Result},
     operator::ErrorHandlers,
+    sink::SinkSuppliers,
     state::StoreSpec,
 };
 use std::{
@@ -98,6 +100,8 @@ pub(crate) struct Physical {
     pub told: BTreeSet<Arc<str>>,
     /// The topology's own handlers of failed records.
     pub handlers: ErrorHandlers,
+    /// Sinks beyond Kafka by the names of their nodes.
+    pub sinks: SinkSuppliers,
 }
 
 fn taken(what: &str, name: &str) -> Fault {
@@ -130,6 +134,7 @@ impl Physical {
             unnamed: Unnamed::default(),
             told: plan.told.clone(),
             handlers: plan.handlers.clone(),
+            sinks: plan.sinks.clone(),
         };
         let reuse = optimizations.contains(&Optimization::ReuseKtableSourceTopics);
         for node in writing_order(&nodes, &roots) {
@@ -146,6 +151,7 @@ impl Physical {
         }
         physical.check_stores()?;
         physical.group();
+        to_sink::check(&physical)?;
         let known = |source: &Arc<str>| renamed.get(source).unwrap_or(source).clone();
         physical.copartitioned = plan.copartitioned.iter().map(|sources| sources.iter().map(known).collect()).collect();
         physical.unnamed = Unnamed::of(plan, &physical);

@@ -5,6 +5,7 @@ use crate::{
     codec::Face,
     fault::{Fault, Result},
     operator::ErrorHandlers,
+    sink::SinkSuppliers,
     state::StoreSpec,
 };
 use std::{
@@ -209,6 +210,8 @@ pub(crate) struct Plan {
     pub told: BTreeSet<Arc<str>>,
     /// Handlers of failed records.
     pub handlers: ErrorHandlers,
+    /// Sinks beyond Kafka by the names of their nodes.
+    pub sinks: SinkSuppliers,
     index: usize,
     priority: usize,
 }

@@ -89,6 +89,7 @@ impl Worker {
         }
         let overlay: usize = self.tasks.values().map(|h| h.task.replica.overlay_bytes()).sum();
         overlay > self.settings.overlay_bytes_max
+            || self.outbox.rows.bytes() > self.settings.sink_bytes_max
             || self.tasks.values().any(|h| h.running() && h.task.commit_requested && h.task.wants_commit())
     }
 
@@ -145,12 +146,20 @@ impl Worker {
             held.task.counters.logged_bytes += (self.outbox.bytes() - bytes) as u64;
         }
         let sent = Sent { parts, group: group.clone(), at: now };
+        let batches = self.outbox.rows.take();
+        let early = self.settings.planted != Planted::SinkAfterCommit;
+        if early && !batches.is_empty() {
+            self.effects.push_back(Effect::Deliver { batches: batches.clone() });
+        }
         self.send_outbox();
         if !self.transaction.is_open() {
             self.effects.push_back(Effect::Begin);
         }
         let request = self.request();
         self.effects.push_back(Effect::Commit { request, offsets, group });
+        if !early && !batches.is_empty() {
+            self.effects.push_back(Effect::Deliver { batches });
+        }
         self.transaction = Transaction::Committing(request, sent);
     }
 
@@ -234,7 +243,7 @@ impl Worker {
 
     /// Aborts what is open and then does what the cause asks for.
     pub(super) fn abort(&mut self, now: Timestamp, cause: Cause) {
-        self.outbox.take();
+        self.outbox.discard();
         match &mut self.transaction {
             Transaction::Idle => self.abort_done(now, cause),
             Transaction::Open => self.send_abort(cause),
@@ -279,7 +288,14 @@ impl Worker {
         }
         let begun = !self.effects.iter().any(|e| matches!(e, Effect::Begin));
         self.effects.retain(|e| {
-            !matches!(e, Effect::KeepForever { .. } | Effect::Begin | Effect::Send { .. } | Effect::Commit { .. })
+            !matches!(
+                e,
+                Effect::KeepForever { .. }
+                    | Effect::Deliver { .. }
+                    | Effect::Begin
+                    | Effect::Send { .. }
+                    | Effect::Commit { .. }
+            )
         });
         self.kept_forever.clear();
         self.transaction = if begun { Transaction::Open } else { Transaction::Idle };
@@ -288,7 +304,7 @@ impl Worker {
     /// Nothing of the transaction is visible: restart or close the tasks.
     fn abort_done(&mut self, now: Timestamp, cause: Cause) {
         self.transaction = Transaction::Idle;
-        self.outbox.take();
+        self.outbox.discard();
         match &cause {
             Cause::Fenced => self.totals.fenced += 1,
             _ => self.totals.aborted += 1,

@@ -4,6 +4,7 @@ use super::{Fetch, GroupMetadata, Request};
 use crate::{
     fault::Fault,
     record::{Offset, OutRecord, TaskId, TopicPartition},
+    sink,
     state::{Backend, Batch, StoreKind, StoreSpec},
 };
 use std::sync::Arc;
@@ -189,6 +190,12 @@ pub enum Effect {
         topic: Arc<str>,
         /// Which setting would let them go.
         by: KeptBy,
+    },
+    /// Hands rows to sinks beyond Kafka. Comes before the commit of what made them; a failure that trying again for a
+    /// while does not mend is told as [`Event::SendFailed`](super::Event::SendFailed) before the next effect is taken.
+    Deliver {
+        /// The rows of the transaction, by sink and task.
+        batches: Vec<sink::Batch>,
     },
     /// All is closed and committed: leave the group and end. A fault ends the process with an error.
     Exit {

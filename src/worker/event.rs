@@ -148,7 +148,7 @@ pub enum Event {
         /// How it ended.
         outcome: Outcome,
     },
-    /// Sending or keeping failed in a way that dooms the open transaction; the worker answers with an abort. Told before
+    /// Sending, keeping or delivering failed in a way that dooms the open transaction; the worker answers with an abort. Told before
     /// the driver takes another effect, it keeps a commit back that lies ready.
     SendFailed {
         /// What the broker said.

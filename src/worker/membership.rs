@@ -246,7 +246,7 @@ impl Worker {
     /// Closes every task without writing.
     pub(super) fn close_all_lost(&mut self) {
         self.group = None;
-        self.outbox.take();
+        self.outbox.discard();
         for id in self.tasks.keys().copied().collect::<Vec<_>>() {
             self.close_task(id, false);
         }

@@ -36,6 +36,12 @@ pub enum Planted {
     StampIgnored,
     /// Leaves a changelog's retention as it is although event time lies far behind the clock.
     RetentionNotRaised,
+    /// Hands rows to sinks when their transaction is committed already.
+    SinkAfterCommit,
+    /// Goes on although a sink did not take its rows.
+    SinkFailureIgnored,
+    /// A sink takes every row, however old.
+    SinkUnguarded,
     /// At least once, commits the offsets before output and changelogs are acknowledged.
     OffsetsBeforeFlush,
     /// At least once, commits although the broker refused a record.
@@ -50,7 +56,7 @@ pub enum Planted {
 
 impl Planted {
     /// Every planted bug that the simulator must see exactly once.
-    pub const EXACTLY_ONCE: [Self; 16] = [
+    pub const EXACTLY_ONCE: [Self; 19] = [
         Self::FetchedOffsets,
         Self::StoreBeforeCommit,
         Self::OverlayAfterAbort,
@@ -67,14 +73,19 @@ impl Planted {
         Self::StampIgnored,
         Self::RetentionNotRaised,
         Self::QueriesSeeOverlay,
+        Self::SinkAfterCommit,
+        Self::SinkFailureIgnored,
+        Self::SinkUnguarded,
     ];
 
     /// Every planted bug that it must see at least once: repeats are allowed, skipped input and lost state are not.
-    pub const AT_LEAST_ONCE: [Self; 5] = [
+    pub const AT_LEAST_ONCE: [Self; 7] = [
         Self::FetchedOffsets,
         Self::OffsetsBeforeFlush,
         Self::RefusalIgnored,
         Self::PositionBeforeFlush,
         Self::PositionAboveData,
+        Self::SinkAfterCommit,
+        Self::SinkFailureIgnored,
     ];
 }

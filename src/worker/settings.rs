@@ -27,6 +27,8 @@ pub struct Settings {
     pub outbox_bytes_max: usize,
     /// Uncommitted rows of all stores, in bytes, at which a commit is due.
     pub overlay_bytes_max: usize,
+    /// `transaction.sink.max.bytes`, this worker's share: rows for sinks beyond Kafka, in bytes, at which a commit is due.
+    pub sink_bytes_max: usize,
     /// `statestore.cache.max.bytes`, this worker's share: updates held back by record caches, in bytes.
     pub cache_bytes_max: usize,
     /// `state.memory.bytes`, this worker's share: table rows of all tasks, in bytes.
@@ -72,6 +74,7 @@ impl Default for Settings {
             partition_queue_bytes_max: 1 << 20,
             outbox_bytes_max: 1 << 20,
             overlay_bytes_max: 8 << 20,
+            sink_bytes_max: 4 << 20,
             cache_bytes_max: 10 << 20,
             table_bytes_max: 112 << 20,
             persist_bytes: 16 << 20,

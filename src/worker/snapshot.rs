@@ -171,6 +171,7 @@ impl Worker {
         self.group.is_some()
             && self.transaction.accepts_work()
             && self.outbox.is_empty()
+            && self.outbox.rows.is_empty()
             && self
                 .tasks
                 .values()

@@ -89,6 +89,10 @@ fn of_effect(effect: &Effect) -> String {
             batch.saved.as_ref().map_or(-1, |s| s.position)
         ),
         Effect::Purge { partition, below } => format!("Purge {partition} below {below}"),
+        Effect::Deliver { batches } => {
+            let of = |batch: &crate::sink::Batch| format!("{} {}@{}", batch.sink, batch.rows.len(), batch.task);
+            format!("Deliver {}", batches.iter().map(of).collect::<Vec<_>>().join(" "))
+        }
         Effect::KeepForever { topic, by } => format!("KeepForever {topic} by {by:?}"),
         Effect::Exit { fault } => format!("Exit {fault:?}"),
     }

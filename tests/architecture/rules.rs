@@ -7,17 +7,18 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("fault", &[]),
     ("record", &[]),
     ("codec", &["record", "fault"]),
+    ("sink", &["record", "fault"]),
     ("state", &["record", "codec", "fault"]),
-    ("operator", &["record", "codec", "state", "fault"]),
-    ("topology", &["record", "codec", "state", "operator", "fault"]),
+    ("operator", &["record", "codec", "sink", "state", "fault"]),
+    ("topology", &["record", "codec", "sink", "state", "operator", "fault"]),
     // codec: the task chooses partitions by murmur2.
-    ("task", &["record", "codec", "state", "operator", "topology", "fault"]),
-    ("worker", &["record", "state", "operator", "topology", "task", "fault"]),
+    ("task", &["record", "codec", "sink", "state", "operator", "topology", "fault"]),
+    ("worker", &["record", "sink", "state", "operator", "topology", "task", "fault"]),
     ("log", &["record", "fault"]),
     ("config", &["fault"]),
     ("embedded", BELOW_DRIVERS),
     ("testing", ABOVE_EMBEDDED),
-    ("kafka", &["record", "state", "topology", "worker", "config", "fault"]),
+    ("kafka", &["record", "sink", "state", "topology", "worker", "config", "fault"]),
     (
         "runtime",
         &[
@@ -41,13 +42,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
 ];
 const BELOW_DRIVERS: &[&str] =
-    &["fault", "record", "codec", "state", "operator", "topology", "task", "worker", "log", "config"];
-const ABOVE_EMBEDDED: &[&str] =
-    &["fault", "record", "codec", "state", "operator", "topology", "task", "worker", "log", "config", "embedded"];
+    &["fault", "record", "codec", "sink", "state", "operator", "topology", "task", "worker", "log", "config"];
+const ABOVE_EMBEDDED: &[&str] = &[
+    "fault", "record", "codec", "sink", "state", "operator", "topology", "task", "worker", "log", "config", "embedded",
+];
 
 /// Modules without clock, threads, randomness, files and sockets.
-const PURE: &[&str] =
-    &["fault", "record", "codec", "state", "operator", "topology", "task", "worker", "log", "config", "testing"];
+const PURE: &[&str] = &[
+    "fault", "record", "codec", "sink", "state", "operator", "topology", "task", "worker", "log", "config", "testing",
+];
 
 /// The one file of a pure module that does I/O.
 const ROCKS: &str = "src/state/rocks.rs";

@@ -15,6 +15,7 @@ use crate::{
     fault::Fault,
     log::Log,
     record::{OutRecord, RawRecord, Timestamp, TopicPartition},
+    sink::{Batch, Sinks},
     worker::{Effect, Event, Guarantee, KeptBy, Planted},
 };
 use fetch::Fetches;
@@ -120,6 +121,12 @@ pub struct Client {
     /// Generation of the last assignment that the worker heard of.
     generation: i32,
     stale_writes: Vec<(TopicPartition, RawRecord)>,
+    /// True while rows are on their way to a sink.
+    rows_sent: bool,
+    /// True until the worker hears that a delivery failed: the driver takes no effect before.
+    undelivered: bool,
+    /// Sinks beyond Kafka.
+    pub sinks: Sinks,
     /// Faults to happen; none by default.
     pub trouble: Trouble,
 }
@@ -145,6 +152,9 @@ impl Client {
             commits: 0,
             generation: -1,
             stale_writes: Vec::new(),
+            rows_sent: false,
+            undelivered: false,
+            sinks: Sinks::default(),
             trouble: Trouble::default(),
         }
     }
@@ -161,12 +171,14 @@ impl Client {
 
     /// The next thing to tell the worker.
     pub fn next_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        let event = self.events.pop_front();
+        self.undelivered &= !matches!(event, Some(Event::SendFailed { .. }));
+        event
     }
 
-    /// True when effects wait to be carried out in order.
+    /// True when effects wait to be carried out in order, or the worker has still to hear of one that failed.
     pub fn has_orders(&self) -> bool {
-        !self.orders.is_empty()
+        !self.orders.is_empty() || self.undelivered
     }
 
     /// The end of the worker, with its fault, after [`Effect::Exit`].
@@ -202,6 +214,7 @@ impl Client {
             Effect::Commit { request, offsets, group } => self.commit(log, now, *request, offsets, group),
             Effect::Abort { request } => self.abort(log, now, *request),
             Effect::ReplaceProducer { request } => self.replace_producer(log, now, *request),
+            Effect::Deliver { batches } => self.deliver_rows(batches),
             _ => {
                 self.act_plain(effect, log, now);
                 return true;
@@ -248,6 +261,31 @@ impl Client {
         }
     }
 
+    /// One try: the worker aborts after a failure, and comes again.
+    fn deliver_rows(&mut self, batches: &[Batch]) -> Did {
+        if self.trouble.slow_sinks && !std::mem::replace(&mut self.rows_sent, true) {
+            return Did::Part;
+        }
+        self.rows_sent = false;
+        let written = batches.iter().try_for_each(|batch| self.sinks.write(batch));
+        if let Err(fault) = written
+            && self.config.planted != Planted::SinkFailureIgnored
+        {
+            self.undelivered = true;
+            self.events.push_back(Event::SendFailed { fault });
+        }
+        Did::Done
+    }
+
+    /// Batches that wait to be delivered. A process that dies may have them on the wire.
+    pub fn undelivered_rows(&self) -> Vec<Batch> {
+        let batches = |order: &Effect| match order {
+            Effect::Deliver { batches } => batches.clone(),
+            _ => Vec::new(),
+        };
+        self.orders.iter().flat_map(batches).collect()
+    }
+
     /// Number of requests that wait for [`Client::complete`].
     pub fn pending(&self) -> usize {
         self.pending.len()
@@ -263,9 +301,10 @@ impl Client {
         self.membership == Membership::Joining
     }
 
-    /// True while a commit waits to be carried out, or records wait to be written.
+    /// True while a commit or its rows wait to be carried out, or records wait to be written.
     pub fn is_committing(&self) -> bool {
-        let waits = |order: &Effect| matches!(order, Effect::Send { .. } | Effect::Commit { .. });
+        let waits =
+            |order: &Effect| matches!(order, Effect::Send { .. } | Effect::Deliver { .. } | Effect::Commit { .. });
         !self.buffer.is_empty() || self.orders.iter().any(waits)
     }
 

@@ -34,6 +34,8 @@ pub struct Trouble {
     pub lazy: bool,
     /// The commit's offsets reach the broker before the buffered records.
     pub offsets_first: bool,
+    /// Rows are on their way to a sink for a while.
+    pub slow_sinks: bool,
 }
 
 type Offsets = Vec<(TopicPartition, Committed)>;
