@@ -86,7 +86,7 @@ impl Lineages {
         };
         let lineage = match node["op"].as_str().unwrap_or_default() {
             "stream" | "table" => {
-                let topic = node["topic"].as_str().map(str::to_owned);
+                let topic = node["topic"].as_str().or(node["pattern"].as_str()).map(str::to_owned);
                 let sent = topic.as_ref().and_then(|topic| self.sent.get(topic).map(|sent| sent.through(topic)));
                 sent.unwrap_or_else(|| Lineage::of_topics(texts("topics").into_iter().chain(topic).collect()))
             }
