@@ -21,6 +21,10 @@ fn joined(scene: &mut Scene, left: &Handle, right: &Handle) -> Json {
 
 /// Two streams.
 pub fn streams(scene: &mut Scene, left: &Handle) {
+    // Joins of what joins made have results without end.
+    if scene.nodes.iter().filter(|node| node.get("before_ms").is_some()).count() == 2 {
+        return stateless(scene, left);
+    }
     let fits = |h: &Handle, known: &Lineages| {
         h.shape == Shape::Stream && h.key == left.key && known.may_meet(&left.id, &h.id, true)
     };
