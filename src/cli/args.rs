@@ -44,6 +44,12 @@ pub enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Lists, shows and puts back what lies in a dead-letter topic.
+    Dlq {
+        /// What to do with it.
+        #[command(subcommand)]
+        action: super::dlq::Action,
+    },
     /// Asks the worker on this machine whether it is alive; exit code 0 or 1.
     Health,
 }

@@ -6,6 +6,7 @@
 mod args;
 mod catalogue;
 mod demo;
+mod dlq;
 mod health;
 mod run;
 mod run_embedded;
@@ -68,6 +69,7 @@ fn dispatch(catalogue: &Catalogue, args: Args) -> Result<Ending, Failure> {
             show::text(&topology.describe(), &mut out).map_err(failed)
         }
         Command::Config { all } => show::config(&config, all, &mut out).map_err(failed),
+        Command::Dlq { action } => dlq::run(&config, action, &mut out),
         Command::Health => health::ask(&config).map(|()| Ending::Done).map_err(failed),
         Command::Demo => demo::run(&mut out).map_err(failed),
     }

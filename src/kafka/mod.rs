@@ -7,6 +7,7 @@ mod calls;
 mod clients;
 mod config_check;
 mod consumer;
+mod dead_letters;
 mod deliver;
 mod fence;
 mod globals;
@@ -22,6 +23,7 @@ mod stores;
 mod thread;
 
 pub use calls::TellCall;
+pub use dead_letters::{DeadLetter, DeadLetters};
 pub use owners::owners;
 pub use process::StateHome;
 #[cfg(feature = "rocksdb")]
