@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "processes, clocks and waiting are what is tested")]
 
 mod broker;
+mod dead_letters;
 mod disk;
 mod flights;
 mod globals;
@@ -19,6 +20,7 @@ mod replica;
 mod rescale;
 mod slow_restore;
 mod stores;
+mod teams;
 mod until_end;
 
 use broker::Broker;
