@@ -11,6 +11,9 @@ use std::collections::{BTreeSet, VecDeque};
 /// What a row costs above bytes outside of its place: the place, its index entry, and its entries in lists.
 const ROW_BYTES: usize = 84;
 
+/// What a row id costs where ids are kept in order: its place in nodes that are two thirds full.
+const ORDERED_BYTES: usize = 48;
+
 /// The difference that a change makes to the sizes of a segment and of its table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Cost {
@@ -31,13 +34,16 @@ pub(super) struct Segment {
     saving: Vec<u32>,
     /// Places of rows that may be evicted, those listed first first.
     saved: VecDeque<u32>,
+    /// Row ids are kept in order.
+    ordered: bool,
 }
 
 /// Rows on their way to the backend: id and stored form, `None` for a deletion.
 pub(super) type Frozen = Vec<(ShortBytes, Option<ShortBytes>)>;
 
-fn cost(row: &PackedRow) -> Cost {
-    let all = ROW_BYTES + row.heap_bytes();
+fn cost(row: &PackedRow, ordered: bool) -> Cost {
+    let order = if ordered { ORDERED_BYTES + ShortBytes::heap_bytes_of(row.id()) } else { 0 };
+    let all = ROW_BYTES + row.heap_bytes() + order;
     Cost { all, unsaved: if row.progress == Progress::Saved { 0 } else { all } }
 }
 
@@ -61,9 +67,9 @@ impl Segment {
     /// Changes the row at a place through `change`, if there is one.
     fn change<R>(&mut self, place: u32, change: impl FnOnce(&mut PackedRow) -> R) -> Option<R> {
         let row = self.rows.at_mut(place)?;
-        self.bytes.take(cost(row));
+        self.bytes.take(cost(row, self.ordered));
         let result = change(row);
-        self.bytes.add(cost(row));
+        self.bytes.add(cost(row, self.ordered));
         Some(result)
     }
 
@@ -78,7 +84,7 @@ impl Segment {
             return (place, before);
         }
         let row = PackedRow::new(id, version, progress);
-        self.bytes.add(cost(&row));
+        self.bytes.add(cost(&row, self.ordered));
         (self.rows.insert(hash, row), None)
     }
 
@@ -111,7 +117,7 @@ impl Segment {
 
     fn remove(&mut self, place: u32) {
         if let Some(row) = self.rows.remove(place) {
-            self.bytes.take(cost(&row));
+            self.bytes.take(cost(&row, self.ordered));
         }
     }
 
@@ -182,7 +188,12 @@ impl Segment {
 
     /// Keeps row ids in order from here on.
     pub(super) fn sort(&mut self) {
-        self.rows.sort();
+        if !self.ordered {
+            self.ordered = true;
+            self.rows.sort();
+            self.bytes = Cost::default();
+            self.rows.iter().for_each(|row| self.bytes.add(cost(row, true)));
+        }
     }
 
     /// Row ids in order; [`Segment::sort`] was called before.
@@ -205,5 +216,25 @@ impl Cost {
     pub(super) fn take(&mut self, other: Self) {
         self.all -= other.all;
         self.unsaved -= other.unsaved;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::row_map::hash, *};
+
+    #[test]
+    fn order_is_counted_and_goes_with_the_rows() {
+        let mut segment = Segment::default();
+        let ids: Vec<Vec<u8>> = (0..100_u8).map(|n| vec![n; 20 + usize::from(n % 2) * 20]).collect();
+        let version = VersionRef { value: Some(b"value"), timestamp: 1 };
+        ids.iter().take(50).for_each(|id| segment.write(hash(id), id, version));
+        let unordered = segment.bytes().all;
+        segment.sort();
+        assert_eq!(segment.bytes().all - unordered, 50 * ORDERED_BYTES + 25 * 40);
+        ids.iter().skip(50).for_each(|id| segment.remember(hash(id), id, version));
+        assert_eq!(segment.bytes().all, 2 * (unordered + 50 * ORDERED_BYTES + 25 * 40));
+        ids.iter().for_each(|id| segment.forget(hash(id), id));
+        assert_eq!(segment.bytes(), Cost::default());
     }
 }

@@ -105,6 +105,11 @@ impl ShortBytes {
     pub(super) fn heap_bytes(&self) -> usize {
         if self.0.spilled() { self.0.capacity() } else { 0 }
     }
+
+    /// The same of a copy of `bytes`.
+    pub(super) fn heap_bytes_of(bytes: &[u8]) -> usize {
+        if bytes.len() > IN_PLACE { bytes.len() } else { 0 }
+    }
 }
 
 #[cfg(test)]

@@ -127,7 +127,9 @@ impl Table {
     pub(super) fn sort(&mut self, from: &[u8], to: Option<&[u8]>) {
         let range = self.segment_range(from, to);
         for (_, segment) in self.segments.range_mut(range) {
+            self.bytes.take(segment.bytes());
             segment.sort();
+            self.bytes.add(segment.bytes());
         }
     }
 
