@@ -16,7 +16,7 @@ CORE_FLAGS := --locked --no-default-features
 STAMP := $(CARGO_TARGET_DIR)/release/.millstream-full
 FULL_ID = $$({ rustc -V; grep -A1 -E '^name = "(librocksdb|rdkafka)-sys"' Cargo.lock; } | sha256sum | cut -c1-16)
 
-.PHONY: demo test tools fmt lint-core test-core simulate instructions micro deny chart full lint-full test-full bench demo-core demo-full systems oracle oracle-random help
+.PHONY: demo test tools fmt lint-core test-core simulate instructions micro deny chart full lint-full test-full bench growth latency demo-core demo-full systems oracle oracle-random help
 
 demo: ## the live demo: two replicas, one killed, every window checked (RocksDB where `make full` ran before)
 	@if [ "$$(cat $(STAMP) 2>/dev/null)" = "$(FULL_ID)" ]; then $(MAKE) --no-print-directory demo-full; else $(MAKE) --no-print-directory demo-core; fi
@@ -55,6 +55,14 @@ INSTRUCTIONS := $(CORE) run --release --quiet $(CORE_FLAGS) -p topologies --exam
 instructions: ## instructions per record of the core paths, counted by valgrind: near what is expected, and a burden is noticed
 	$(INSTRUCTIONS)
 	! $(INSTRUCTIONS) -- --planted
+
+growth: tools full ## cost by partitions, keys and threads on a real broker (a quarter of an hour); writes benches/GROWTH.md
+	cargo build --release --locked -p topologies --examples
+	$(CARGO_TARGET_DIR)/release/examples/growth
+
+latency: tools full ## from input to committed result, beside Kafka Streams (five minutes); writes benches/LATENCY.md
+	cargo build --release --locked -p topologies --examples
+	$(CARGO_TARGET_DIR)/release/examples/latency
 
 micro: ## times of the same core paths (criterion)
 	$(CORE) bench $(CORE_FLAGS) -p topologies --bench micro

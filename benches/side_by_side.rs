@@ -9,25 +9,23 @@
 #[path = "../tests/worker/broker.rs"]
 #[expect(dead_code, reason = "the tests use the rest")]
 mod broker;
+#[path = "programs.rs"]
+mod programs;
 
 use broker::Broker;
+use programs::{HEAP, Java, TEN_THOUSAND_DAYS_MS, Used, machine, measure, worker};
 use std::{
     fmt::Write as _,
     fs,
-    path::PathBuf,
     process::{Command, Stdio},
-    time::Instant,
 };
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-/// The input's event time lies far in the past; nothing may be deleted by it.
-const TEN_THOUSAND_DAYS_MS: &str = "864000000000";
-
-/// The heap that Kafka Streams gets.
-const HEAP: &str = "-Xmx512m";
-
 /// A limit at which the worker keeps within 160 MB of resident memory.
 const SMALL: &str = "144MiB";
+
+/// CPU and time of a restore of the whole changelog, theirs over ours.
+const RESTORE_TARGET: f64 = 2.5;
 
 /// One kind of work.
 struct Work {
@@ -57,17 +55,9 @@ const WORKS: &[Work] = &[
     Work { name: "passthrough", input: "uniform-2", part: 2, zipf: "0", options: &[], target: 7.0 },
 ];
 
-/// What one process used.
-#[derive(Clone, Copy)]
-struct Used {
-    cpu_s: f64,
-    wall_s: f64,
-    rss_mb: f64,
-}
-
 struct Bench {
     broker: Broker,
-    java: Vec<String>,
+    java: Java,
     scratch: tempfile::TempDir,
     run: usize,
 }
@@ -82,43 +72,41 @@ fn main() {
     let mut table = String::new();
     for work in WORKS.iter().filter(|w| only.as_ref().is_none_or(|o| w.name == o)) {
         bench.load(work, records / work.part);
-        let mut used: [Vec<Used>; 4] = Default::default();
+        let (mut used, mut restores): ([Vec<Used>; 4], [Vec<Used>; 4]) = Default::default();
         for _ in 0..runs {
             used[0].push(bench.ours(work, None));
             used[1].push(bench.theirs(work));
             if work.name == "window-count" {
+                restores[0].push(bench.restore_ours(work));
+                restores[1].push(bench.restore_theirs(work));
                 used[2].push(bench.bare(work));
                 used[3].push(bench.ours(work, Some(SMALL)));
             }
         }
-        row(&mut table, work, records / work.part, &used);
+        row(&mut table, work.name, work.target, records / work.part, &used);
+        if !restores[0].is_empty() {
+            row(&mut table, "restore of window-count", RESTORE_TARGET, records / work.part, &restores);
+        }
+        if only.is_none() {
+            let text = report(&table, runs, records);
+            fs::write(format!("{ROOT}/benches/RESULTS.md"), text).expect("benches/RESULTS.md can be written");
+        }
     }
-    let text = report(&table, runs, records);
-    println!("{text}");
-    if only.is_none() {
-        fs::write(format!("{ROOT}/benches/RESULTS.md"), text).expect("benches/RESULTS.md can be written");
-    }
+    println!("{}", report(&table, runs, records));
 }
 
 impl Bench {
     fn start() -> Self {
-        let project = format!("{ROOT}/benches/kafka-streams");
-        let target = PathBuf::from(std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| format!("{ROOT}/target")));
-        let classes = target.join("kafka-streams");
-        let built = format!("-DbuildDirectory={}", classes.display());
-        let done = Command::new("mvn").args(["-q", "-B", "-f", &project, &built, "package"]).status();
-        assert!(done.is_ok_and(|s| s.success()), "the Kafka Streams programs are built by Maven");
-        let path = format!("{0}/classes:{0}/lib/*", classes.display());
-        let java = ["-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "-cp", &path, "bench.Main"];
-        let java = java.map(str::to_owned).to_vec();
-        Self { broker: Broker::start(), java, scratch: tempfile::tempdir().expect("a directory"), run: 0 }
+        Self {
+            broker: Broker::start(),
+            java: Java::build(),
+            scratch: tempfile::tempdir().expect("a directory"),
+            run: 0,
+        }
     }
 
     fn java(&self, heap: &str, args: &[&str]) -> Command {
-        let mut command = Command::new("java");
-        command.arg(heap).args(&self.java).args(args).env("BOOTSTRAP", &self.broker.address);
-        command.stdout(Stdio::null()).stderr(Stdio::inherit());
-        command
+        self.java.command(&self.broker.address, heap, args)
     }
 
     fn load(&self, work: &Work, records: u64) {
@@ -134,12 +122,18 @@ impl Bench {
 
     fn ours(&mut self, work: &Work, memory: Option<&str>) -> Used {
         let id = self.next("millstream");
+        let used = measure(self.worker(work, &id, memory));
+        self.verify(&id, work);
+        used
+    }
+
+    fn worker(&self, work: &Work, id: &str, memory: Option<&str>) -> Command {
         let topology = format!("bench-{}", work.name.split(',').next().unwrap_or_default());
         let mut command = Command::new(worker());
         command.args(["run", &topology, "--until-end", "--create-topics"]);
-        let state = self.scratch.path().join(&id);
+        let state = self.scratch.path().join(id);
         let set = [
-            ("application.id", id.as_str()),
+            ("application.id", id),
             ("bootstrap.servers", &self.broker.address),
             ("state.dir", state.to_str().expect("a plain path")),
             ("input.topic", work.input),
@@ -154,22 +148,45 @@ impl Bench {
         if let Some(limit) = memory {
             command.args(["--set", &format!("memory.limit={limit}")]);
         }
-        let used = measure(command);
-        self.verify(&id, work);
-        used
+        command
     }
 
     fn theirs(&mut self, work: &Work) -> Used {
         let id = self.next("streams");
-        let topology = work.name.split(',').next().unwrap_or_default();
-        let (out, state) = (format!("{id}-out"), self.scratch.path().join(&id));
-        let state = state.to_str().expect("a plain path");
-        let mut args = vec!["app", "--topology", topology, "--in", work.input, "--out", &out, "--app-id", &id];
-        args.extend(["--state-dir", state]);
-        args.extend(work.options);
-        let used = measure(self.java(HEAP, &args));
+        let used = measure(self.streams(work, &id));
         self.verify(&id, work);
         used
+    }
+
+    fn streams(&self, work: &Work, id: &str) -> Command {
+        let topology = work.name.split(',').next().unwrap_or_default();
+        let (out, state) = (format!("{id}-out"), self.scratch.path().join(id));
+        let state = state.to_str().expect("a plain path");
+        let mut args = vec!["app", "--topology", topology, "--in", work.input, "--out", &out, "--app-id", id];
+        args.extend(["--state-dir", state]);
+        args.extend(work.options);
+        self.java(HEAP, &args)
+    }
+
+    /// The last run's application starts again without its state: the whole changelog is restored.
+    fn restore_ours(&mut self, work: &Work) -> Used {
+        let state = self.lost("millstream");
+        measure(self.worker(work, &state, None))
+    }
+
+    fn restore_theirs(&mut self, work: &Work) -> Used {
+        let state = self.lost("streams");
+        let mut command = self.streams(work, &state);
+        command.arg("--exit-on-running");
+        measure(command)
+    }
+
+    /// Removes the state of the last run of a kind. Gives the application's name.
+    fn lost(&self, kind: &str) -> String {
+        let mut numbers = (1..=self.run).rev().map(|run| format!("{kind}-{run}"));
+        let id = numbers.find(|id| self.scratch.path().join(id).exists()).expect("there was a run");
+        fs::remove_dir_all(self.scratch.path().join(&id)).expect("a temporary directory");
+        id
     }
 
     fn bare(&mut self, work: &Work) -> Used {
@@ -201,32 +218,6 @@ impl Bench {
     }
 }
 
-fn worker() -> PathBuf {
-    let me = std::env::current_exe().expect("this program has a path");
-    me.parent().and_then(|examples| examples.parent()).expect("target/release/examples").join("millstream")
-}
-
-/// Runs a process to its end and asks the operating system what it has used.
-fn measure(mut command: Command) -> Used {
-    let start = Instant::now();
-    #[expect(clippy::zombie_processes, reason = "wait4 waits for it")]
-    let child = command.stdout(Stdio::null()).spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    let mut status = 0;
-    // SAFETY: the pid is that of a child that nobody else waits for; the out parameters are ours.
-    let usage = unsafe {
-        let mut usage = std::mem::zeroed::<libc::rusage>();
-        libc::wait4(child.id() as i32, &raw mut status, 0, &raw mut usage);
-        usage
-    };
-    assert_eq!(status, 0, "{command:?} failed");
-    let seconds = |t: libc::timeval| t.tv_sec as f64 + t.tv_usec as f64 / 1e6;
-    Used {
-        cpu_s: seconds(usage.ru_utime) + seconds(usage.ru_stime),
-        wall_s: start.elapsed().as_secs_f64(),
-        rss_mb: usage.ru_maxrss as f64 / 1024.0,
-    }
-}
-
 /// Least, median and greatest.
 fn spread(values: impl Iterator<Item = f64>) -> [f64; 3] {
     let mut values: Vec<f64> = values.collect();
@@ -234,7 +225,7 @@ fn spread(values: impl Iterator<Item = f64>) -> [f64; 3] {
     [values[0], values[values.len() / 2], values[values.len() - 1]]
 }
 
-fn row(table: &mut String, work: &Work, records: u64, used: &[Vec<Used>; 4]) {
+fn row(table: &mut String, work: &str, target: f64, records: u64, used: &[Vec<Used>; 4]) {
     let millions = records as f64 / 1e6;
     let small = format!("millstream, `memory.limit={SMALL}`");
     for (who, used) in ["millstream", "Kafka Streams", "bare loop", &small].iter().zip(used) {
@@ -244,19 +235,17 @@ fn row(table: &mut String, work: &Work, records: u64, used: &[Vec<Used>; 4]) {
         let cpu = spread(used.iter().map(|u| u.cpu_s / millions)).map(|v| format!("{v:.2}")).join(" / ");
         let wall = spread(used.iter().map(|u| records as f64 / u.wall_s / 1e3)).map(|v| format!("{v:.0}")).join(" / ");
         let rss = spread(used.iter().map(|u| u.rss_mb)).map(|v| format!("{v:.0}")).join(" / ");
-        let _ = writeln!(table, "| {}, {millions} M | {who} | {cpu} | {wall} | {rss} | |", work.name);
+        let _ = writeln!(table, "| {work}, {millions} M | {who} | {cpu} | {wall} | {rss} | |");
     }
     let ratio =
         |ours: &[Used], other: &[Used]| spread(ours.iter().zip(other).map(|(ours, other)| other.cpu_s / ours.cpu_s))[1];
     let theirs = ratio(&used[0], &used[1]);
-    let _ =
-        writeln!(table, "| | **CPU, Kafka Streams : millstream** | | | | **{theirs:.1}** (target {}) |", work.target);
+    let _ = writeln!(table, "| | **CPU, Kafka Streams : millstream** | | | | **{theirs:.1}** (target {target}) |");
     if !used[2].is_empty() {
         let small = ratio(&used[3], &used[1]);
         let _ = writeln!(
             table,
-            "| | **CPU, Kafka Streams : millstream at {SMALL}** | | | | **{small:.1}** (target {}) |",
-            work.target
+            "| | **CPU, Kafka Streams : millstream at {SMALL}** | | | | **{small:.1}** (target {target}) |"
         );
         let over = 1.0 / ratio(&used[0], &used[2]);
         let _ = writeln!(table, "| | **CPU, millstream : bare loop** | | | | **{over:.2}** (target 1.3) |");
@@ -264,22 +253,15 @@ fn row(table: &mut String, work: &Work, records: u64, used: &[Vec<Used>; 4]) {
 }
 
 fn report(table: &str, runs: usize, records: u64) -> String {
-    let first = |file: &str, key: &str| {
-        let text = fs::read_to_string(file).unwrap_or_default();
-        let line = text.lines().find(|l| l.starts_with(key)).unwrap_or_default();
-        line.split(':').nth(1).unwrap_or_default().trim().to_owned()
-    };
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
     format!(
         "# millstream and Kafka Streams 4.3.1, side by side\n\n\
-         Written by `make bench`. One broker, both programs and this machine share {cores} cores ({}, {}). {runs} runs of each, in\n\
+         Written by `make bench`. One broker, both programs and this machine share {}. {runs} runs of each, in\n\
          turn; exactly once, one stream thread, a commit each 100 ms, RocksDB on disk, 8 partitions, values of about 100 bytes\n\
          of JSON, 200,000 keys; {records} records in the largest input. Kafka Streams has `-Xmx512m`. Every run's output was read\n\
          back and is the same for all. CPU and memory are of the whole process, its start included.\n\n\
          Least / median / greatest:\n\n\
          | work | program | CPU s per million records | thousand records/s | peak MB | median ratio |\n\
          |---|---|---|---|---|---|\n{table}",
-        first("/proc/cpuinfo", "model name"),
-        first("/proc/meminfo", "MemTotal"),
+        machine(),
     )
 }

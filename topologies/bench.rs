@@ -26,6 +26,16 @@ pub const WINDOW_COUNT: Entry = Entry {
     build: window_count,
 };
 
+/// `bench-count`
+pub const COUNT: Entry = Entry {
+    name: "bench-count",
+    about: "benchmark: count per key, of all times",
+    inputs: &[Topic::new("bench-in", Format::String, Format::Bytes)],
+    outputs: &[Topic::new("bench-count", Format::String, Format::Long)],
+    settings: &[],
+    build: count,
+};
+
 /// `bench-window-sum`
 pub const WINDOW_SUM: Entry = Entry {
     name: "bench-window-sum",
@@ -79,6 +89,17 @@ fn window_count(params: &Params) -> Result<Topology> {
         .count_with(Materialized::as_store("counts").with_key_serde(serdes::string()).with_value_serde(serdes::i64()))
         .to_stream()
         .to_with(params.output(0), Produced::with(serdes::windowed(serdes::string(), MINUTE_MS), serdes::i64()));
+    builder.build()
+}
+
+fn count(params: &Params) -> Result<Topology> {
+    let builder = StreamsBuilder::new();
+    builder
+        .stream_with(params.input(0), Consumed::with(serdes::string(), serdes::bytes()))
+        .group_by_key_with(Grouped::with(serdes::string(), serdes::bytes()))
+        .count_with(Materialized::as_store("counts").with_key_serde(serdes::string()).with_value_serde(serdes::i64()))
+        .to_stream()
+        .to_with(params.output(0), Produced::with(serdes::string(), serdes::i64()));
     builder.build()
 }
 
@@ -150,6 +171,12 @@ mod tests {
         let counts = last(&run(&WINDOW_COUNT, &[&events()]));
         assert_eq!(counts.len(), 3);
         assert_eq!(counts[&window("a", 0, MINUTE_MS)], json!(2));
+    }
+
+    #[test]
+    fn count_counts() {
+        let counts = last(&run(&COUNT, &[&events()]));
+        assert_eq!((counts.len(), &counts["a"]), (2, &json!(3)));
     }
 
     #[test]
