@@ -207,6 +207,25 @@ fn only_so_many_records_wait() {
     assert_eq!(scene.values("dead").len(), 0, "there is room again");
 }
 
+/// The thread has other things to do than to try what has gathered.
+#[test]
+fn only_so_many_attempts_are_made_at_once() {
+    let mut scene = Scene::new(retry());
+    for n in 0..150 {
+        scene.pipe(&format!("k{n}"), &format!("boom 1 {n}"));
+    }
+    for n in 0..120 {
+        scene.pipe("k0", &n.to_string());
+    }
+    let ms = Duration::from_millis(1);
+    scene.wait(secs(1));
+    assert_eq!(scene.values("out").len(), 100);
+    scene.wait(ms);
+    assert_eq!(scene.values("out").len(), 100);
+    scene.wait(ms);
+    assert_eq!((scene.values("out").len(), scene.waiting()), (70, 0));
+}
+
 #[test]
 fn without_a_dead_letter_topic_the_handler_decides() {
     let mut kept = Scene::new(Retry::as_store("retries").attempts(1));

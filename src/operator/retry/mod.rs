@@ -16,10 +16,10 @@ use bytes::Bytes;
 use line::Waiting;
 use std::{cell::Cell, sync::Arc};
 
-/// Attempts in one punctuation; the rest is due at once again, after other work of the task.
-const ATTEMPTS_AT_ONCE: usize = 1_000;
-/// How late an attempt may be that fell due while the task was elsewhere, in milliseconds.
-const LATE_MS: i64 = 100;
+/// Attempts in one punctuation; the rest is due a millisecond later, after other work of the thread.
+const ATTEMPTS_AT_ONCE: usize = 100;
+/// Interval of a schedule that ends when it is due first.
+const ONCE_MS: i64 = 1_000;
 
 /// When and how often a failing record is tried again.
 #[derive(Debug, Clone)]
@@ -151,8 +151,9 @@ impl<K: 'static, V: 'static, K2, V2> RetryNode<K, V, K2, V2> {
             .at(format!("node {}", self.name()))
     }
 
-    /// Sees to it that the schedule is due with the first of the records.
+    /// Sees to it that the schedule is due with the first of the records, but not in this punctuation again.
     fn arm(&self, cx: &mut dyn Context, due: Timestamp) {
+        let due = due.max(cx.now() + 1);
         if self.alarm.get().is_some_and(|(_, at)| at <= due) {
             return;
         }
@@ -160,7 +161,7 @@ impl<K: 'static, V: 'static, K2, V2> RetryNode<K, V, K2, V2> {
         if let Some((schedule, _)) = self.alarm.take() {
             cx.cancel(node, schedule);
         }
-        let schedule = cx.schedule_from(node, due.max(0), LATE_MS, Punctuation::WallClock);
+        let schedule = cx.schedule_from(node, due, ONCE_MS, Punctuation::WallClock);
         self.alarm.set(Some((schedule, due)));
     }
 
