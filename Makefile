@@ -35,7 +35,7 @@ test: ## everything that CI checks; installs what it needs first
 	  step_start=$$SECONDS; echo "==> $$step"; $(MAKE) --no-print-directory $$step; echo "==> $$step: $$((SECONDS - step_start)) s"; \
 	done; echo "==> all of it: $$((SECONDS - start)) s"
 
-tools: ## installs libclang, OpenSSL, zlib, a JDK, Maven, valgrind, helm, cargo-deny and promtool where missing
+tools: ## installs libclang, OpenSSL, zlib, a JDK, Maven, valgrind, PostgreSQL, Redis, helm, cargo-deny and promtool where missing
 	@tests/tools.sh
 
 fmt: ## the source is formatted

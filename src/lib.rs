@@ -80,10 +80,13 @@
 //! - [`embedded`]: workers on the log in the process: the demo, and topologies on files
 //! - [`testing`]: the driver for tests of topologies, the simulator and its checker
 //! - [`kafka`]: workers on Kafka
+//! - [`adapters`]: PostgreSQL and Redis as sinks
 //! - [`runtime`]: what a process needs around its workers: signals, logging, watchdog, shares of memory
 //! - [`http`]: metrics, health, tasks and topology over HTTP
 //! - [`cli`]: the command line
 
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub mod adapters;
 pub mod cli;
 pub mod codec;
 pub mod config;

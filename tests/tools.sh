@@ -20,6 +20,12 @@ if have dpkg; then
     dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
   done
 fi
+# The servers of the tests of sinks beyond Kafka, which start their own on free ports.
+if have dpkg; then
+  for package in postgresql redis-server; do
+    dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
+  done
+fi
 have g++ || missing+=(g++)
 have make || missing+=(make)
 # Debian packages: libclang reads RocksDB's headers, OpenSSL and zlib go into librdkafka, the JDK and Maven run the

@@ -4,7 +4,8 @@
 //! the tombstone after a deletion, which says nothing more; columns that a schema change adds, which go along untouched.
 //! A change that was told already (by its position in the database's log) is left out, so a connector that starts again
 //! does no harm, and a snapshot does not bring back what was deleted since. An update that changes nothing one can search
-//! for is not sent to the index. What is no envelope goes to the dead-letter topic.
+//! for is not sent to the index. What is no envelope goes to the dead-letter topic. Where `CDC_USERS_REDIS` names a server
+//! (`redis://host/`), the cache is kept there too: `HGET user:7 value`.
 //!
 //! Use it to keep copies of a table up to date. For events with a meaning (`customer moved`), write them in the database's
 //! own transaction, to an outbox table: what changed in a row seldom says why.
@@ -157,9 +158,13 @@ fn build(params: &Params) -> Result<Topology> {
             (old != new).then_some(new)
         })
         .to_with(params.output(1), Produced::with(text(), serdes::json()));
-    changes
-        .map(|id, change| (id.map(|id| format!("user:{id}")), change.and_then(|c| c.new.clone())))
-        .to_with(params.output(2), Produced::with(text(), serdes::json()));
+    let cache = changes.map(|id, change| (id.map(|id| format!("user:{id}")), change.and_then(|c| c.new.clone())));
+    #[cfg(feature = "redis")]
+    if let Ok(url) = std::env::var("CDC_USERS_REDIS") {
+        let hashes = millstream::adapters::RedisHashes::new(url);
+        cache.to_sink("users-redis", hashes, Produced::with(text(), serdes::json()));
+    }
+    cache.to_with(params.output(2), Produced::with(text(), serdes::json()));
     builder.build()
 }
 

@@ -1,5 +1,20 @@
-//! `channel-stats`: chat messages per channel in windows of ten minutes.
+//! `channel-stats`: chat messages per channel in windows of ten minutes, and the messages themselves in PostgreSQL.
+//!
+//! Shows an aggregate for dashboards beside a sink beyond Kafka: where `CHANNEL_STATS_POSTGRES` says how to connect, each
+//! message becomes a row of the table `messages`, under its place in the topic (topic, partition, offset). A message is
+//! processed again after a crash, and finds its own row: it is there once.
+//!
+//! Use it where others ask SQL of what happened. Counts belong into the topic, or behind the worker's own HTTP: a row that
+//! changes with every message makes the database the slowest part.
 
+#[cfg(feature = "postgres")]
+use millstream::{
+    adapters::PostgresTable,
+    fault::Fault,
+    operator::{Processor, ProcessorContext},
+    record::Record,
+    topology::KStream,
+};
 use millstream::{
     cli::{Entry, Format, Params, Topic},
     codec::serdes,
@@ -37,8 +52,12 @@ fn build(params: &Params) -> Result<Topology> {
     let message = serdes::json::<Message>();
     let consumed = Consumed::with(serdes::string(), message.clone())
         .timestamp_extractor(|_, message, broker, _| message.map_or(broker, |m: &Message| m.ts));
-    builder
-        .stream_with(params.input(0), consumed)
+    let messages = builder.stream_with(params.input(0), consumed);
+    #[cfg(feature = "postgres")]
+    if let Ok(database) = std::env::var("CHANNEL_STATS_POSTGRES") {
+        keep(&messages, database);
+    }
+    messages
         .group_by_with(
             |_, message| message.map(|m: &Message| m.channel.clone()),
             Grouped::with(serdes::string(), message).name("by-channel"),
@@ -48,6 +67,32 @@ fn build(params: &Params) -> Result<Topology> {
         .to_stream()
         .to_with(params.output(0), Produced::with(serdes::windowed(serdes::string(), WINDOW_MS), serdes::i64()));
     builder.build()
+}
+
+/// Each message into a table, under its place.
+#[cfg(feature = "postgres")]
+fn keep(messages: &KStream<String, Message>, database: String) {
+    let table = PostgresTable::new(database, "messages").key("place");
+    let table = table.column("channel", "text").column("user", "text").column("text", "text").column("ts", "bigint");
+    let placed = messages.named("by-place").process(|| ByPlace, &[]);
+    placed.to_sink("messages", table, Produced::with(serdes::string(), serdes::json()));
+}
+
+/// Gives each message its place in the topic as its key.
+#[cfg(feature = "postgres")]
+struct ByPlace;
+
+#[cfg(feature = "postgres")]
+impl Processor<String, Message, String, Message> for ByPlace {
+    fn process(
+        &mut self,
+        cx: &mut ProcessorContext<'_, String, Message>,
+        record: Record<'_, String, Message>,
+    ) -> Result<()> {
+        let at = cx.record_metadata().ok_or_else(|| Fault::stop("a message without a place"))?;
+        let place = format!("{}-{}-{}", at.topic, at.partition, at.offset);
+        cx.forward(record.with_key(Some(&place)))
+    }
 }
 
 #[cfg(test)]

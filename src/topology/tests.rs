@@ -187,7 +187,7 @@ fn d1_a_pattern_takes_in_the_topics_that_are_there() {
         .to("b");
     let topology = builder.build().unwrap();
     let there = counts(&[("in-1", 2), ("in-2", 2), ("rows", 3), ("__in-3", 1), ("in", 1), ("in-app-x-changelog", 2)]);
-    assert_eq!(topology.pattern_sources("in-app", there.keys()), ["in-1".into(), "in-2".into()]);
+    assert_eq!(topology.pattern_sources("in-app", there.keys()), ["in-1", "in-2"].map(Arc::<str>::from));
     let resolved = topology.resolve("in-app", &there).unwrap();
     let read: Vec<_> = resolved.sub_topologies.iter().map(|sub| sub.sources.join(" ")).collect();
     assert_eq!(read, ["in-1 in-2", "rows in-app-KSTREAM-KEY-SELECT-0000000003-repartition"]);

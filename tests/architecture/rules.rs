@@ -19,6 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("embedded", BELOW_DRIVERS),
     ("testing", ABOVE_EMBEDDED),
     ("kafka", &["record", "sink", "state", "topology", "worker", "config", "fault"]),
+    ("adapters", &["record", "sink", "fault"]),
     (
         "runtime",
         &[

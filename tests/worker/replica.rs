@@ -17,6 +17,8 @@ pub struct Launch {
     pub topology: &'static str,
     pub settings: Vec<(String, String)>,
     pub flags: Vec<&'static str>,
+    /// Of its environment.
+    pub variables: Vec<(&'static str, String)>,
     /// State and logs of replica `n` lie in `n` below it.
     pub directory: PathBuf,
 }
@@ -33,7 +35,7 @@ impl Launch {
         ];
         let settings = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let program = env!("CARGO_BIN_EXE_millstream");
-        Self { program, topology, settings, flags: Vec::new(), directory: directory.to_owned() }
+        Self { program, topology, settings, flags: Vec::new(), variables: Vec::new(), directory: directory.to_owned() }
     }
 
     /// The same for a topology that only tests have.
@@ -54,6 +56,12 @@ impl Launch {
         self
     }
 
+    /// The same with a variable of its environment.
+    pub fn variable(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.variables.push((name, value.into()));
+        self
+    }
+
     /// The directory of replica `number`.
     pub fn home(&self, number: usize) -> PathBuf {
         self.directory.join(number.to_string())
@@ -69,6 +77,7 @@ impl Launch {
         for (key, value) in &self.settings {
             command.arg("--set").arg(format!("{key}={value}"));
         }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         Replica::spawn(command, home.join("log"))
     }
 
