@@ -70,3 +70,32 @@ fn a_worker_that_may_not_keep_old_records_commits_none_and_says_so() {
     assert!(broker.read("old-denied-counts-changelog").is_empty(), "nothing is committed");
     assert!(broker.read("old-denied-out").is_empty(), "nothing is committed");
 }
+
+#[test]
+fn all_versions_of_2013_are_kept_and_come_back() {
+    let (broker, directory) = (Broker::shared(), tempfile::tempdir().expect("a temporary directory"));
+    let topics = ["old-events", "old-questions", "old-answers", "old-snapshots"];
+    topics.iter().for_each(|topic| broker.create_topic(topic, 1));
+    let launch = Launch::new("order-history", "old-orders", &broker.address, directory.path())
+        .set("input.topic", &topics[..2].join(","))
+        .set("output.topic", &topics[2..].join(","))
+        .flag("--until-end");
+    let at = |version: i64| OLD_MS + version * 1_000;
+    let line = |value: String, time: i64| (0, "o1".to_owned(), value, time);
+    let item = |version| line(format!("{{\"event\":\"item-added\",\"sku\":\"pen\",\"cents\":{version}}}"), at(version));
+    broker.write("old-events", (1..=30).map(item), None);
+    launch.run(0, LIMIT);
+    let lag = broker.topic_setting("old-orders-orders-changelog", "min.compaction.lag.ms");
+    assert_eq!(lag, i64::MAX.to_string(), "nothing is compacted");
+
+    std::fs::remove_dir_all(launch.home(0).join("state")).expect("the state was there");
+    let question = |version| line(format!("{{\"as_of\":{}}}", at(version)), at(100 + version));
+    broker.write("old-questions", (1..=30).map(question), None);
+    launch.run(0, LIMIT);
+    let answers = broker.read("old-answers").into_iter().map(|(_, value)| value.expect("an answer"));
+    let versions: Vec<String> = answers.map(|answer| String::from_utf8(answer).expect("text")).collect();
+    for (version, answer) in (1..=30).zip(&versions) {
+        assert!(answer.contains(&format!("\"version\":{version},")), "{version}: {answer}");
+    }
+    assert_eq!(versions.len(), 30);
+}
