@@ -6,8 +6,11 @@
 //!
 //! Use it where absence matters. An alert here says that nothing was processed from the sensor, which may be the worker's
 //! own standing still; so the limit is well above the time of a restart. Readings that no sensor can have measured go to
-//! the dead-letter topic.
+//! the dead-letter topic. Where `IOT_SENSORS_POSTGRES` says how to connect, each minute is a row of the table
+//! `sensor_minutes` too, updated as readings come.
 
+#[cfg(feature = "postgres")]
+use millstream::{adapters::PostgresTable, record::Windowed};
 use millstream::{
     cli::{Entry, Format, Params, Topic},
     codec::serdes,
@@ -93,6 +96,16 @@ struct Heard {
     silent: bool,
 }
 
+/// A minute as a row of the database.
+#[cfg(feature = "postgres")]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Row {
+    sensor: String,
+    start: Timestamp,
+    #[serde(flatten)]
+    of: Summary,
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Alert {
     silent: bool,
@@ -154,7 +167,7 @@ fn build(params: &Params) -> Result<Topology> {
         .timestamp_extractor(|_, reading, broker, _| reading.map_or(broker, |r: &Reading| r.ts));
     let readings = builder.stream_with(params.input(0), readings);
     readings.process(|| Watch, &["heard"]).to_with(params.output(1), Produced::with(text(), serdes::json()));
-    readings
+    let minutes = readings
         .process(|| Check, &[])
         .group_by_key_with(Grouped::with(text(), reading).name("sound"))
         .windowed_by(TimeWindows::of_size_and_grace(MINUTE, GRACE))
@@ -164,8 +177,20 @@ fn build(params: &Params) -> Result<Topology> {
             Materialized::as_store("minutes").with_key_serde(text()).with_value_serde(serdes::json()),
         )
         .to_stream()
-        .map_values(|minute: Option<&Minute>| minute.map(Summary::from))
-        .to_with(params.output(0), Produced::with(serdes::windowed(text(), MINUTE_MS), serdes::json()));
+        .map_values(|minute: Option<&Minute>| minute.map(Summary::from));
+    #[cfg(feature = "postgres")]
+    if let Ok(database) = std::env::var("IOT_SENSORS_POSTGRES") {
+        let numbers = ["start", "readings", "min", "max", "mean"];
+        let table = PostgresTable::new(database, "sensor_minutes").key("minute").column("sensor", "text");
+        let table = numbers.into_iter().fold(table, |table, name| table.column(name, "bigint"));
+        minutes
+            .map(|window: Option<&Windowed<String>>, summary| {
+                let key = window.map(|w| format!("{}@{}", w.key, w.start));
+                (key, window.zip(summary).map(|(w, s)| Row { sensor: w.key.clone(), start: w.start, of: s.clone() }))
+            })
+            .to_sink("sensor-minutes-table", table, Produced::with(text(), serdes::json()));
+    }
+    minutes.to_with(params.output(0), Produced::with(serdes::windowed(text(), MINUTE_MS), serdes::json()));
     builder.build()
 }
 

@@ -21,6 +21,7 @@ mod queries;
 mod redis;
 mod replica;
 mod rescale;
+mod sensors;
 mod slow_restore;
 mod stores;
 mod teams;
