@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn count_counts() {
         let counts = last(&run(&COUNT, &[&events()]));
-        assert_eq!((counts.len(), &counts["a"]), (2, &json!(3)));
+        assert_eq!((counts.len(), &counts["\"a\""]), (2, &json!(3)));
     }
 
     #[test]
