@@ -4,6 +4,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "processes, clocks and waiting are what is tested")]
 
+mod answers;
+mod asking;
 mod broker;
 mod dead_letters;
 mod disk;
