@@ -15,7 +15,7 @@ use std::{collections::BTreeMap, sync::Arc};
 const KEYS: usize = 8;
 /// Records of a partition of each topic, and how many are written at once.
 const RECORDS: i64 = 1_800;
-const CHUNK: i64 = 30;
+const CHUNK: i64 = 75;
 /// Event time between two records of a partition: all of them lie within ten minutes and so many milliseconds.
 const STEP_MS: i64 = 300;
 const TEN_MINUTES_MS: i64 = 600_000;
@@ -169,9 +169,12 @@ impl System {
         let named = |topics: &[&str]| topics.iter().map(|t| format!("{application}-{t}")).collect::<Vec<_>>();
         let (inputs, outputs) = (named(self.topics), named(self.outputs));
         inputs.iter().chain(&outputs).for_each(|topic| broker.create_topic(topic, PARTITIONS));
-        let launch = Launch::new(self.name, &application, &broker.address, directory.path())
+        let mut launch = Launch::new(self.name, &application, &broker.address, directory.path())
             .set("input.topic", &inputs.join(","))
             .set("output.topic", &outputs.join(","));
+        if let Some(rejected) = outputs.get(1) {
+            launch = launch.set("errors.dead.letter.queue.topic.name", rejected);
+        }
         let all = Arc::new(keys());
         let explain = {
             let all = Arc::clone(&all);

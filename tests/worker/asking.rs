@@ -196,7 +196,8 @@ impl Client {
         }
         let deadline = Instant::now() + LIMIT;
         while self.seen().known.iter().flatten().any(|known| *known < self.records) && self.seen().wrong.is_empty() {
-            assert!(Instant::now() < deadline, "{:?}\n{}", self.seen(), replicas[0].log());
+            let going = replicas[0].alive() && Instant::now() < deadline;
+            assert!(going, "{:?}\n{}", self.seen(), replicas[0].log());
             thread::park_timeout(Duration::from_millis(50));
         }
         self.stop.store(true, Ordering::Relaxed);
