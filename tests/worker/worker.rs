@@ -16,6 +16,7 @@ mod invoices;
 mod join;
 mod old_time;
 mod operations;
+mod outbox;
 mod parts;
 mod postgres;
 mod purge;
