@@ -5,7 +5,7 @@ use crate::{
     fault::{Fault, Result},
     sink::{Batch, Sink, SinkSupplier},
 };
-use std::{future::Future, time::Duration};
+use std::{fmt, future::Future, time::Duration};
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{Client, Config, Error, NoTls, error::SqlState};
 
@@ -32,12 +32,20 @@ const DELETED: &str = "millstream_deleted";
 /// users.to_sink("users-table", table, Produced::with(serdes::string(), serdes::json()));
 /// # builder.build().unwrap();
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct PostgresTable {
     connection: String,
     table: String,
     key: String,
     columns: Vec<(String, String)>,
+}
+
+/// Without the connection, which may hold a password.
+impl fmt::Debug for PostgresTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { table, key, columns, .. } = self;
+        f.debug_struct("PostgresTable").field("table", table).field("key", key).field("columns", columns).finish()
+    }
 }
 
 impl PostgresTable {
@@ -102,7 +110,9 @@ impl PostgresTable {
 impl SinkSupplier for PostgresTable {
     fn open(&self) -> Result<Box<dyn Sink>> {
         let mut config: Config = self.connection.parse().map_err(|e: Error| {
-            Fault::stop(format!("`{}` is no connection to PostgreSQL: {}", self.connection, told(&e)))
+            // Without the string itself, which may hold a password.
+            Fault::stop(format!("what should connect to PostgreSQL can't be read: {}", told(&e)))
+                .hint("give libpq's form, `host=… user=… dbname=…`, or a URL `postgresql://…`")
         })?;
         config.connect_timeout(CALL_TIMEOUT).application_name("millstream");
         let runtime = Builder::new_current_thread().enable_all().build();
@@ -205,7 +215,8 @@ mod tests {
     fn a_server_that_is_not_there_is_asked_again_and_a_wrong_address_is_not() {
         let open = |connection: &str| PostgresTable::new(connection, "t").open().err().unwrap();
         assert_eq!(open("host=127.0.0.1 port=1 user=x").remedy, crate::fault::Remedy::Retry);
-        let fault = open("hos=127.0.0.1");
-        assert!(fault.remedy == crate::fault::Remedy::Stop && fault.what().contains("hos=127.0.0.1"), "{fault}");
+        let fault = open("hos=127.0.0.1 password=secret");
+        assert!(fault.remedy == crate::fault::Remedy::Stop && fault.to_string().contains("host="), "{fault}");
+        assert!(!fault.to_string().contains("secret"), "{fault}");
     }
 }

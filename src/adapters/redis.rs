@@ -6,7 +6,7 @@ use crate::{
     sink::{Batch, Sink, SinkRow, SinkSupplier},
 };
 use ::redis::{Client, Connection, RedisError, RetryMethod, Script};
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 /// Rows of one call; Redis serves nobody else meanwhile.
 const ROWS_MAX: usize = 1_000;
@@ -48,11 +48,18 @@ return #KEYS";
 /// builder.stream::<String, String>("users").to_sink("cache", cache, Produced::with(text(), text()));
 /// # builder.build().unwrap();
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RedisHashes {
     url: String,
     prefix: String,
     remembered: Duration,
+}
+
+/// Without the address, which may hold a password.
+impl fmt::Debug for RedisHashes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisHashes").field("prefix", &self.prefix).field("remembered", &self.remembered).finish()
+    }
 }
 
 impl RedisHashes {
@@ -77,7 +84,11 @@ impl RedisHashes {
 impl SinkSupplier for RedisHashes {
     fn open(&self) -> Result<Box<dyn Sink>> {
         let client = Client::open(self.url.as_str())
-            .map_err(|e| Fault::stop(format!("`{}` is no address of Redis: {e}", self.url)))?;
+            // Without the address itself, which may hold a password.
+            .map_err(|e| {
+                Fault::stop(format!("what should be Redis' address can't be read: {e}"))
+                    .hint("give it as `redis://[user:password@]host[:port][/database]`")
+            })?;
         let connect = || {
             let connection = client.get_connection_with_timeout(CALL_TIMEOUT)?;
             connection.set_read_timeout(Some(CALL_TIMEOUT))?;
@@ -136,6 +147,8 @@ mod tests {
     fn a_server_that_is_not_there_is_asked_again_and_a_wrong_address_is_not() {
         let open = |url: &str| RedisHashes::new(url).open().err().unwrap();
         assert_eq!(open("redis://127.0.0.1:1/").remedy, Remedy::Retry);
-        assert_eq!(open("127.0.0.1").remedy, Remedy::Stop);
+        let fault = open("127.0.0.1:secret");
+        assert!(fault.remedy == Remedy::Stop && fault.to_string().contains("redis://"), "{fault}");
+        assert!(!fault.to_string().contains("secret"), "{fault}");
     }
 }

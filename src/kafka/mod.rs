@@ -21,6 +21,7 @@ mod raw_admin;
 mod restore;
 mod stores;
 mod thread;
+mod until_end;
 
 pub use calls::TellCall;
 pub use dead_letters::{DeadLetter, DeadLetters};
@@ -33,15 +34,14 @@ pub use stores::{MemoryState, StateDir};
 use crate::{
     config::Config,
     fault::{Fault, Result},
-    record::{Offset, Timestamp, TopicPartition},
+    record::Timestamp,
     topology::{Resolved, Topology},
     worker::{Desk, Guarantee, Settings, Snapshot},
 };
 use admin::{Admin, Counts};
-use clients::{Clients, Quiet};
+use clients::Clients;
 use consumer::Reset;
 use helpers::Shared;
-use rdkafka::consumer::BaseConsumer;
 use std::{
     collections::BTreeSet,
     path::Path,
@@ -52,6 +52,7 @@ use std::{
     thread::{JoinHandle, sleep},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+use until_end::InputEnd;
 
 /// How long everything must have been read before `--until-end` believes it, when topics of its own are in between.
 const SETTLED: Duration = Duration::from_millis(1_500);
@@ -110,7 +111,7 @@ pub fn run(config: &Config, run: Run) -> Result<()> {
     let count = config.size("num.stream.threads").max(1);
     let exactly_once = (run.settings)(count).guarantee == Guarantee::ExactlyOnceV2;
     fence::former_threads(&home, &clients, count, exactly_once)?;
-    let ends = if run.until_end { Some(Arc::new(input_ends(&clients, &run.topology, &resolved)?)) } else { None };
+    let end = if run.until_end { Some(InputEnd::now(&clients, &run.topology, &resolved)?) } else { None };
     let shared = Arc::new(Shared {
         cluster_id: admin.cluster_id(),
         topic_ids: admin.topic_ids(&resolved.changelogs())?,
@@ -142,7 +143,7 @@ pub fn run(config: &Config, run: Run) -> Result<()> {
             resets: run.topology.offset_resets(&resolved),
             shared: Arc::clone(&shared),
             stop: Arc::clone(&stop),
-            ends: ends.clone(),
+            ends: end.as_ref().map(InputEnd::ends),
             done: Arc::clone(&done),
             publish: Arc::clone(&run.publish),
             calls: Arc::clone(&run.calls),
@@ -154,7 +155,7 @@ pub fn run(config: &Config, run: Run) -> Result<()> {
             .map_err(|e| Fault::stop(format!("a stream thread can't be started: {e}")))?;
         threads.push((handle, done));
     }
-    supervise(&run, &stop, &threads, own_topics);
+    supervise(&run, &stop, &threads, own_topics, end.as_ref());
     let mut result = Ok(());
     for (handle, _) in threads {
         let ended = handle.join().unwrap_or_else(|_| Err(Fault::stop("a stream thread panicked")));
@@ -169,14 +170,21 @@ pub fn run(config: &Config, run: Run) -> Result<()> {
 }
 
 /// Waits for a reason to stop: a wish, the end of input, or the end of a thread.
-fn supervise(run: &Run, stop: &AtomicBool, threads: &[(JoinHandle<Result<()>>, Arc<AtomicBool>)], own_topics: bool) {
+fn supervise(
+    run: &Run,
+    stop: &AtomicBool,
+    threads: &[(JoinHandle<Result<()>>, Arc<AtomicBool>)],
+    own_topics: bool,
+    end: Option<&InputEnd>,
+) {
     let mut settled: Option<Instant> = None;
     loop {
         let ended = threads.iter().any(|(handle, _)| handle.is_finished());
-        let done = run.until_end && threads.iter().all(|(_, done)| done.load(Ordering::Acquire));
+        let done = end.is_some() && threads.iter().all(|(_, done)| done.load(Ordering::Acquire));
         settled = if done { settled.or_else(|| Some(Instant::now())) } else { None };
         let finished = settled.is_some_and(|since| !own_topics || since.elapsed() >= SETTLED);
-        if run.stop.load(Ordering::Relaxed) || ended || finished {
+        // What others own may have been left by them: whoever stays gets it.
+        if run.stop.load(Ordering::Relaxed) || ended || finished && end.is_none_or(InputEnd::is_committed) {
             stop.store(true, Ordering::Relaxed);
             return;
         }
@@ -215,24 +223,6 @@ fn prepare(config: &Config, run: &Run, admin: &Admin, application_id: &str) -> R
     let internal: Vec<Arc<str>> = resolved.internal.iter().map(|t| Arc::clone(&t.name)).collect();
     admin.await_topics(&internal)?;
     Ok(resolved)
-}
-
-/// Where each partition of the input ends now for a reader of committed records: what lies behind the start of an open
-/// transaction is not there yet, and may never be.
-fn input_ends(clients: &Clients, topology: &Topology, resolved: &Resolved) -> Result<Vec<(TopicPartition, Offset)>> {
-    let partitions: Vec<TopicPartition> = topology
-        .external_sources()
-        .into_iter()
-        .chain(resolved.patterns.values().flatten().cloned())
-        .flat_map(|t| {
-            (0..resolved.partitions.get(&t).copied().unwrap_or(0)).map(move |p| TopicPartition::new(t.clone(), p))
-        })
-        .collect();
-    let client: BaseConsumer<Quiet> = clients
-        .reader("until-end")
-        .create_with_context(Quiet)
-        .map_err(|e| Fault::stop(format!("the reader of input ends can't work: {e}")))?;
-    Ok(restore::listed(&client, &partitions, rdkafka::Offset::End)?.into_iter().collect())
 }
 
 #[cfg(not(feature = "rocksdb"))]

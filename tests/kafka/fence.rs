@@ -23,7 +23,15 @@ fn fewer_threads_end_what_the_others_left_open() {
     ];
     let args: Vec<&str> = open.iter().flat_map(|s| ["--set", s]).collect();
     let worker = job.start(dir.path(), "w", &args);
-    until("both threads have joined", || broker.members(&job.app).len() == 2);
+    // A thread that only waits to join would stay in the group for a while after the kill, and be dealt partitions.
+    until("both threads have partitions", || {
+        let log = worker.log();
+        let generation = |thread: &str| {
+            let assigned = format!("{thread} assigned generation=");
+            log.lines().rev().find_map(|line| line.split_once(&assigned)?.1.split(' ').next().map(str::to_owned))
+        };
+        generation("stream-0").is_some() && generation("stream-0") == generation("stream-1")
+    });
     feed(&broker.producer(), &job.input, 0..EVENTS, None);
     until("both threads have a transaction open", || {
         broker.ends(&job.output, PARTITIONS, "read_uncommitted").iter().all(|end| *end > 0)

@@ -2,7 +2,7 @@
 
 use crate::{
     counting::{Job, PARTITIONS, assert_same, counted, event, feed, recount},
-    support::{Broker, send},
+    support::{Broker, send, until},
 };
 use rdkafka::producer::Producer as _;
 use std::time::Duration;
@@ -27,4 +27,25 @@ fn an_open_transaction_at_the_end_is_not_there_yet() {
     open.abort_transaction(Duration::from_secs(30)).expect("aborted");
     job.run(dir.path(), "w", &[]);
     assert_same(&recount((0..10_000).chain(11_000..12_000)), &counted(&broker, &job.output, PARTITIONS));
+}
+
+/// What another member of the group has not committed is not processed either: it may die, and leave it to who stays.
+#[test]
+fn the_end_is_where_all_members_have_committed() {
+    const EVENTS: i64 = 20_000;
+    let broker = Broker::shared();
+    let dir = tempfile::tempdir().expect("a directory");
+    let job = Job::new(&broker, "shared-end");
+    let slow = job.start(dir.path(), "slow", &["--set", "commit.interval.ms=6000"]);
+    until("the slow one has all partitions", || slow.log().contains("0_0 0_1 0_2 0_3 0_4 0_5 0_6 0_7"));
+    // It stands still until the other one has joined, so that none of its partitions is processed before.
+    slow.signal("STOP");
+    feed(&broker.producer(), &job.input, 0..EVENTS, None);
+    let quick = job.start(dir.path(), "quick", &["--until-end"]);
+    until("both are in the group", || broker.members(&job.app).len() == 2);
+    slow.signal("CONT");
+    quick.finish();
+    assert_eq!(job.done(), EVENTS, "all is committed when one ends");
+    assert!(slow.stop().success());
+    assert_same(&recount(0..EVENTS), &counted(&broker, &job.output, PARTITIONS));
 }

@@ -19,6 +19,7 @@ use rdkafka::{
     error::KafkaError,
     message::{BorrowedMessage, Header, Headers as _, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext},
+    topic_partition_list::TopicPartitionListElem,
 };
 use std::{
     collections::BTreeMap,
@@ -103,11 +104,14 @@ impl DeadLetters {
     fn recall(&mut self) -> Result<()> {
         let mut list = TopicPartitionList::new();
         list.add_partition_range(&self.topic, 0, self.counts[&self.topic] - 1);
-        let answer = self.consumer.committed_offsets(list, TIMEOUT).map_err(|e| {
+        let untold = |e: KafkaError| {
             self.fault(format!("the group does not tell what was put back: {e}")).hint(
                 "a replay that was killed holds its offsets until its transaction ends; grant READ on the group to this user",
             )
-        })?;
+        };
+        let answer = self.consumer.committed_offsets(list, TIMEOUT).map_err(untold)?;
+        // Of each partition: one without an answer would be put back once more.
+        answer.elements().iter().try_for_each(TopicPartitionListElem::error).map_err(untold)?;
         self.progress.clear();
         for element in answer.elements() {
             if let RdOffset::Offset(next) = element.offset() {
