@@ -29,23 +29,28 @@ fn an_open_transaction_at_the_end_is_not_there_yet() {
     assert_same(&recount((0..10_000).chain(11_000..12_000)), &counted(&broker, &job.output, PARTITIONS));
 }
 
-/// What another member of the group has not committed is not processed either: it may die, and leave it to who stays.
+/// A member that stands still or dies leaves its part of the input to who stays.
 #[test]
 fn the_end_is_where_all_members_have_committed() {
     const EVENTS: i64 = 20_000;
     let broker = Broker::shared();
     let dir = tempfile::tempdir().expect("a directory");
     let job = Job::new(&broker, "shared-end");
-    let slow = job.start(dir.path(), "slow", &["--set", "commit.interval.ms=6000"]);
-    until("the slow one has all partitions", || slow.log().contains("0_0 0_1 0_2 0_3 0_4 0_5 0_6 0_7"));
-    // It stands still until the other one has joined, so that none of its partitions is processed before.
-    slow.signal("STOP");
+    let session = ["--set", "session.timeout.ms=6000"];
+    let sleeper = job.start(dir.path(), "sleeper", &[&session[..], &["--set", "commit.interval.ms=60000"]].concat());
+    let assigned = || sleeper.log().matches("assigned generation=").count();
+    until("one has all partitions", || assigned() == 1);
+    // It stands still until the other one has joined, and again as soon as it has its share.
+    sleeper.signal("STOP");
     feed(&broker.producer(), &job.input, 0..EVENTS, None);
-    let quick = job.start(dir.path(), "quick", &["--until-end"]);
+    let other = job.start(dir.path(), "other", &[&["--until-end"], &session[..]].concat());
     until("both are in the group", || broker.members(&job.app).len() == 2);
-    slow.signal("CONT");
-    quick.finish();
+    sleeper.signal("CONT");
+    until("both have their share", || assigned() == 2);
+    sleeper.signal("STOP");
+    other.finish();
     assert_eq!(job.done(), EVENTS, "all is committed when one ends");
-    assert!(slow.stop().success());
+    sleeper.signal("CONT");
+    assert!(sleeper.stop().success());
     assert_same(&recount(0..EVENTS), &counted(&broker, &job.output, PARTITIONS));
 }
