@@ -24,9 +24,6 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// A limit at which the worker keeps within 160 MB of resident memory.
 const SMALL: &str = "144MiB";
 
-/// CPU and time of a restore of the whole changelog, theirs over ours.
-const RESTORE_TARGET: f64 = 2.5;
-
 /// One kind of work.
 struct Work {
     name: &'static str,
@@ -34,25 +31,57 @@ struct Work {
     /// Share of `--records`, as a divisor.
     part: u64,
     zipf: &'static str,
+    /// Records of a millisecond of event time.
+    per_ms: &'static str,
+    /// Topology here, without its prefix, and there.
+    topologies: [&'static str; 2],
     /// Extra options of the Kafka Streams program.
     options: &'static [&'static str],
     /// CPU of Kafka Streams over ours, as it should be at least.
     target: f64,
+    /// The same of a restore into an empty directory, where that is measured.
+    restore_target: Option<f64>,
+    /// Beside the bare loop, and at a limit of memory.
+    closely: bool,
 }
 
+const PLAIN: Work = Work {
+    name: "window-count",
+    input: "uniform",
+    part: 1,
+    zipf: "0",
+    per_ms: "10",
+    topologies: ["window-count"; 2],
+    options: &[],
+    target: 6.0,
+    restore_target: Some(2.5),
+    closely: true,
+};
+const HALF: Work = Work { input: "uniform-2", part: 2, restore_target: None, closely: false, ..PLAIN };
+
 const WORKS: &[Work] = &[
-    Work { name: "window-count", input: "uniform", part: 1, zipf: "0", options: &[], target: 6.0 },
-    Work { name: "window-count, skewed", input: "skewed", part: 2, zipf: "1.0", options: &[], target: 10.0 },
-    Work { name: "window-sum", input: "uniform-2", part: 2, zipf: "0", options: &[], target: 7.0 },
+    PLAIN,
+    Work { name: "window-count, skewed", input: "skewed", zipf: "1.0", target: 10.0, ..HALF },
+    Work {
+        name: "window-count, windows kept for 70 s",
+        input: "slow",
+        per_ms: "1",
+        topologies: ["window-count-brief", "window-count"],
+        options: &["--retention-ms", "70000"],
+        restore_target: Some(10.0),
+        ..HALF
+    },
+    Work { name: "window-sum", topologies: ["window-sum"; 2], target: 7.0, ..HALF },
     Work {
         name: "repartition-count",
         input: "uniform-10",
         part: 10,
-        zipf: "0",
+        topologies: ["repartition-count"; 2],
         options: &["--grace-ms", "60000"],
         target: 14.0,
+        ..HALF
     },
-    Work { name: "passthrough", input: "uniform-2", part: 2, zipf: "0", options: &[], target: 7.0 },
+    Work { name: "passthrough", topologies: ["passthrough"; 2], target: 7.0, ..HALF },
 ];
 
 struct Bench {
@@ -76,16 +105,18 @@ fn main() {
         for _ in 0..runs {
             used[0].push(bench.ours(work, None));
             used[1].push(bench.theirs(work));
-            if work.name == "window-count" {
+            if work.restore_target.is_some() {
                 restores[0].push(bench.restore_ours(work));
                 restores[1].push(bench.restore_theirs(work));
+            }
+            if work.closely {
                 used[2].push(bench.bare(work));
                 used[3].push(bench.ours(work, Some(SMALL)));
             }
         }
         row(&mut table, work.name, work.target, records / work.part, &used);
-        if !restores[0].is_empty() {
-            row(&mut table, "restore of window-count", RESTORE_TARGET, records / work.part, &restores);
+        if let Some(target) = work.restore_target {
+            row(&mut table, &format!("restore of {}", work.name), target, records / work.part, &restores);
         }
         if only.is_none() {
             let text = report(&table, runs, records);
@@ -111,7 +142,8 @@ impl Bench {
 
     fn load(&self, work: &Work, records: u64) {
         let n = records.to_string();
-        let load = ["load", "--topic", work.input, "--n", &n, "--zipf", work.zipf, "--recreate"];
+        let load =
+            ["load", "--topic", work.input, "--n", &n, "--zipf", work.zipf, "--per-ms", work.per_ms, "--recreate"];
         assert!(self.java(HEAP, &load).status().is_ok_and(|s| s.success()), "the input is loaded");
     }
 
@@ -128,7 +160,7 @@ impl Bench {
     }
 
     fn worker(&self, work: &Work, id: &str, memory: Option<&str>) -> Command {
-        let topology = format!("bench-{}", work.name.split(',').next().unwrap_or_default());
+        let topology = format!("bench-{}", work.topologies[0]);
         let mut command = Command::new(worker());
         command.args(["run", &topology, "--until-end", "--create-topics"]);
         let state = self.scratch.path().join(id);
@@ -159,10 +191,9 @@ impl Bench {
     }
 
     fn streams(&self, work: &Work, id: &str) -> Command {
-        let topology = work.name.split(',').next().unwrap_or_default();
         let (out, state) = (format!("{id}-out"), self.scratch.path().join(id));
         let state = state.to_str().expect("a plain path");
-        let mut args = vec!["app", "--topology", topology, "--in", work.input, "--out", &out, "--app-id", id];
+        let mut args = vec!["app", "--topology", work.topologies[1], "--in", work.input, "--out", &out, "--app-id", id];
         args.extend(["--state-dir", state]);
         args.extend(work.options);
         self.java(HEAP, &args)

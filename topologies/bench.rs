@@ -26,6 +26,16 @@ pub const WINDOW_COUNT: Entry = Entry {
     build: window_count,
 };
 
+/// `bench-window-count-brief`
+pub const WINDOW_COUNT_BRIEF: Entry = Entry {
+    name: "bench-window-count-brief",
+    about: "benchmark: count per key in 1-minute windows that are kept for 70 seconds",
+    inputs: &[Topic::new("bench-in", Format::String, Format::Bytes)],
+    outputs: &[Topic::new("bench-window-count-brief", Format::Windowed { size_ms: MINUTE_MS }, Format::Long)],
+    settings: &[],
+    build: window_count_brief,
+};
+
 /// `bench-count`
 pub const COUNT: Entry = Entry {
     name: "bench-count",
@@ -81,12 +91,21 @@ struct UserAndKind<'a> {
 }
 
 fn window_count(params: &Params) -> Result<Topology> {
+    count_in_windows(params, Materialized::as_store("counts"))
+}
+
+/// Windows go as soon as no record can change them.
+fn window_count_brief(params: &Params) -> Result<Topology> {
+    count_in_windows(params, Materialized::as_store("counts").with_retention(MINUTE + GRACE))
+}
+
+fn count_in_windows(params: &Params, store: Materialized<String, i64>) -> Result<Topology> {
     let builder = StreamsBuilder::new();
     builder
         .stream_with(params.input(0), Consumed::with(serdes::string(), serdes::bytes()))
         .group_by_key_with(Grouped::with(serdes::string(), serdes::bytes()))
         .windowed_by(TimeWindows::of_size_and_grace(MINUTE, GRACE))
-        .count_with(Materialized::as_store("counts").with_key_serde(serdes::string()).with_value_serde(serdes::i64()))
+        .count_with(store.with_key_serde(serdes::string()).with_value_serde(serdes::i64()))
         .to_stream()
         .to_with(params.output(0), Produced::with(serdes::windowed(serdes::string(), MINUTE_MS), serdes::i64()));
     builder.build()

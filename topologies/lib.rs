@@ -70,6 +70,7 @@ pub fn catalogue() -> Catalogue {
         kappa::ENTRY,
         claim_check::ENTRY,
         bench::WINDOW_COUNT,
+        bench::WINDOW_COUNT_BRIEF,
         bench::COUNT,
         bench::WINDOW_SUM,
         bench::REPARTITION_COUNT,

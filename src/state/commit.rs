@@ -93,6 +93,7 @@ impl Store {
             }
             frozen.reset();
             self.spare = Some(frozen);
+            self.note_floor();
         }
         if let Some(recency) = &mut self.recency {
             recency.settle();
@@ -221,5 +222,6 @@ impl Store {
     /// Sets the position during and after a restore. It never goes down.
     pub fn advance_position(&mut self, position: Offset) {
         self.position = self.position.max(position);
+        self.note_floor();
     }
 }

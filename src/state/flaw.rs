@@ -23,6 +23,8 @@ pub enum Flaw {
     PositionBeforeCommit,
     /// Moves the overlay to the table before the outcome of its commit is known (breaks I1).
     StoreBeforeCommit,
+    /// Lets a restore start above rows that have not expired.
+    FloorTooHigh,
     /// Shows queries what the open transaction wrote.
     QueriesSeeOverlay,
 }

@@ -5,6 +5,7 @@ mod backend;
 mod commit;
 mod committed;
 mod flaw;
+mod floors;
 mod global;
 mod join_rows;
 mod keys;

@@ -3,6 +3,7 @@
 use super::{
     Backend, Pending, Row, Saved, StoreSpec,
     flaw::Flaw,
+    floors::Floors,
     keys::split_window_row,
     merge::Merge,
     overlay::{At, Overlay},
@@ -64,6 +65,8 @@ pub struct Store {
     /// Stream time of the newest rows that the backend may have; `None` while it has nothing.
     pub(super) backend_time: Option<Timestamp>,
     pub(super) persisting: bool,
+    /// Where a restore may start, where rows expire.
+    pub(super) floors: Option<Floors>,
     /// The order of use, where only so many rows are kept.
     pub(super) recency: Option<Box<Recency>>,
     pub(super) unsaved_since: Option<Timestamp>,
@@ -95,6 +98,7 @@ impl Store {
         let stream_time = saved.map_or(NO_TIMESTAMP, |saved| saved.stream_time);
         Self {
             open: overlay(),
+            floors: Floors::of(spec.kind),
             frozen: None,
             spare: Some(overlay()),
             spec,

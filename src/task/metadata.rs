@@ -5,6 +5,7 @@
 //! length i32, key, value i64; all big endian. Kafka Streams keeps entries it doesn't know.
 
 use crate::{
+    codec::murmur3,
     fault::{Fault, Result},
     record::{NO_TIMESTAMP, Timestamp},
 };
@@ -17,6 +18,14 @@ pub const METADATA_BYTES_MAX: usize = 4_096;
 const SESSION: &str = "millstream.session";
 const COMMIT: &str = "millstream.commit";
 const STORE: &str = "millstream.store.";
+const FLOOR: &str = "millstream.floor.";
+
+/// Name under which the floor of a changelog travels: another topic of the same name, or another retention, has another.
+pub(super) fn floor_name(topic_id: &str, retention_ms: i64) -> String {
+    let hash = murmur3(format!("{topic_id} {retention_ms}").as_bytes());
+    let short = hash.iter().take(6).fold(0_u64, |short, byte| short << 8 | u64::from(*byte));
+    format!("{FLOOR}{short:012x}")
+}
 
 /// Name under which the stream time of a store travels.
 pub(super) fn store_time(store: &str) -> String {
@@ -57,6 +66,15 @@ impl Metadata {
     /// The stamp, when this worker's program made the commit.
     pub fn stamp(&self) -> Option<Stamp> {
         Some(Stamp { session: *self.times.get(SESSION)?, commit: *self.times.get(COMMIT)? })
+    }
+
+    /// Adds times that can be done without, if all of it still fits into one offset commit.
+    pub(super) fn add_if_they_fit(&mut self, more: BTreeMap<String, i64>) {
+        let mut times = self.times.clone();
+        times.extend(more);
+        if encoded_len(&times) <= METADATA_BYTES_MAX {
+            self.times = times;
+        }
     }
 
     /// Texts for the source partitions of a task, in their order, with the times of all of them. Each carries the whole
@@ -197,6 +215,24 @@ mod tests {
         assert!(parts.iter().all(|p| p.stamp() == metadata.stamp()));
         assert_eq!(parts.iter().map(|p| p.partition_time).collect::<Vec<_>>(), [5, 6, 7]);
         assert_eq!(Metadata::merged_times(&parts), metadata.times);
+    }
+
+    #[test]
+    fn floors_are_left_out_where_they_do_not_fit() {
+        let floors = || BTreeMap::from([(floor_name("topic", 1), 7)]);
+        for (count, fits) in [(40, true), (48, false)] {
+            let mut metadata = named(count);
+            let before = metadata.clone();
+            metadata.add_if_they_fit(floors());
+            assert_eq!(metadata != before, fits, "{count}: {}", encoded_len(&metadata.times));
+        }
+    }
+
+    #[test]
+    fn a_floor_is_of_one_topic_and_one_retention() {
+        let names = [("a", 1), ("a", 2), ("b", 1)].map(|(topic_id, retention_ms)| floor_name(topic_id, retention_ms));
+        assert!(names[0] != names[1] && names[0] != names[2]);
+        assert_eq!(names[0].len(), "millstream.floor.".len() + 12);
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! The stores of a task and how complete they are: all that restore (and later a standby) needs.
 
-use super::outbox::{Changelog, Outbox};
+use super::{
+    metadata::floor_name,
+    outbox::{Changelog, Outbox},
+};
 use crate::{
     fault::{Fault, Result},
     record::{Offset, RawRecord, TaskId, Timestamp, TopicPartition},
     state::{Backend, Saved, Store},
     topology::{SourceRows, StorePlan},
 };
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// What is done with the state found on disk (I2).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +96,13 @@ impl Slot {
     pub(super) fn expires(&self) -> bool {
         self.changelog.is_some() && self.store.spec().retention_ms().is_some()
     }
+
+    /// Name under which the floor of the changelog travels; `None` where rows do not expire, or the log is not known by
+    /// an id.
+    pub(super) fn floor_name(&self) -> Option<String> {
+        let retention_ms = self.store.spec().retention_ms().filter(|_| self.expires() && self.source.is_none())?;
+        (!self.topic_id.is_empty()).then(|| floor_name(&self.topic_id, retention_ms))
+    }
 }
 
 /// The stores of one task.
@@ -172,6 +182,11 @@ impl Replica {
         slot.restored += records.len() as u64;
         slot.store.advance_position(position);
         Ok(())
+    }
+
+    /// By name, where a restore of each store may start once the open transaction is committed.
+    pub(super) fn floors(&self) -> BTreeMap<String, Offset> {
+        self.slots.iter().filter_map(|slot| Some((slot.floor_name()?, slot.store.changelog_floor()?))).collect()
     }
 
     /// Hands the dirty rows of all stores to the outbox as changelog records.

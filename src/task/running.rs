@@ -146,6 +146,12 @@ impl Task {
         }
     }
 
+    /// Where the committed metadata says that a store's restore may start.
+    pub fn recall_floor(&self, slot: usize) -> Option<Offset> {
+        let name = self.replica.slots[slot].floor_name()?;
+        self.committed.iter().filter_map(|c| Metadata::decode(&c.metadata).times.get(&name).copied()).max()
+    }
+
     /// True between a start and [`Task::stop`].
     pub fn is_live(&self) -> bool {
         self.live.is_some()
@@ -379,6 +385,7 @@ impl Task {
         }
         live.schedules.save(&live.graph.names, &mut metadata.times);
         metadata.set_stamp(stamp);
+        metadata.add_if_they_fit(self.replica.floors());
         let partition_times: Vec<_> = live.queues.iter().map(|queue| queue.partition_time).collect();
         let texts = metadata.spread(&partition_times)?;
         let committed = live.queues.iter().zip(texts).map(|(queue, metadata)| {

@@ -48,6 +48,8 @@ pub enum Planted {
     RefusalIgnored,
     /// At least once, trusts a position on disk that was counted before the changelog was acknowledged.
     PositionBeforeFlush,
+    /// Lets a restore start above rows that have not expired.
+    FloorTooHigh,
     /// Shows queries what the open transaction wrote.
     QueriesSeeOverlay,
     /// Restores a table from its source topic's end, past the committed offset.
@@ -56,7 +58,7 @@ pub enum Planted {
 
 impl Planted {
     /// Every planted bug that the simulator must see exactly once.
-    pub const EXACTLY_ONCE: [Self; 19] = [
+    pub const EXACTLY_ONCE: [Self; 20] = [
         Self::FetchedOffsets,
         Self::StoreBeforeCommit,
         Self::OverlayAfterAbort,
@@ -72,6 +74,7 @@ impl Planted {
         Self::MarkerWithoutRecords,
         Self::StampIgnored,
         Self::RetentionNotRaised,
+        Self::FloorTooHigh,
         Self::QueriesSeeOverlay,
         Self::SinkAfterCommit,
         Self::SinkFailureIgnored,

@@ -176,6 +176,9 @@ impl Worker {
             }
             if plan.changelog.is_some() {
                 held.task.recall_store_time(index, settings.guarantee == Guarantee::AtLeastOnce);
+                let floor = held.task.recall_floor(index).filter(|floor| *floor <= end);
+                let start = floor.map_or(start, |floor| floor.max(start));
+                floor.into_iter().for_each(|floor| held.task.replica.slots[index].store.recall_floor(floor));
                 held.task.replica.begin_restore(index, (start, end), end == log_end, asked_at);
             }
         }
@@ -363,6 +366,7 @@ fn flaw(planted: Planted) -> Flaw {
         Planted::ExpiryUncommitted => Flaw::ExpiryUncommitted,
         Planted::SavedReadStale => Flaw::SavedReadStale,
         Planted::MarkerWithoutRecords => Flaw::MarkerWithoutRecords,
+        Planted::FloorTooHigh => Flaw::FloorTooHigh,
         Planted::QueriesSeeOverlay => Flaw::QueriesSeeOverlay,
         Planted::PositionBeforeFlush => Flaw::PositionBeforeCommit,
         _ => Flaw::None,

@@ -10,6 +10,7 @@ mod broker;
 mod dead_letters;
 mod disk;
 mod flights;
+mod floors;
 mod globals;
 mod interop;
 mod invoices;
