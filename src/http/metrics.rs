@@ -154,6 +154,9 @@ fn tasks(page: &mut Page, vitals: &[Vitals], now: Timestamp) {
         page.add("millstream_task_lag_records", &[&task], t.lag as f64);
         page.add("millstream_task_lag_seconds", &[&task], behind as f64 / 1e3);
         page.add("millstream_restore_remaining_records", &[&task], t.restore_remaining.max(0) as f64);
+        if let Some(ms) = t.restore.and_then(|restore| restore.left_ms(now, t.restore_remaining)) {
+            page.add("millstream_restore_left_seconds", &[&task], ms as f64 / 1e3);
+        }
         page.add("millstream_task_restored_records", &[&task], t.restored as f64);
         if t.stream_time >= 0 {
             page.add("millstream_stream_time_seconds", &[&task], t.stream_time as f64 / 1e3);

@@ -131,6 +131,12 @@ pub const FAMILIES: &[Family] = &[
         TASK,
         "Changelog offsets that a task has still to read; markers and compacted records count too.",
     ),
+    f(
+        "millstream_restore_left_seconds",
+        Gauge,
+        TASK,
+        "How long a restore still takes if it goes on as fast; told from its first tenth on.",
+    ),
     f("millstream_overlay_bytes", Gauge, THREAD, "Rows written by open transactions."),
     f("millstream_table_bytes", Gauge, THREAD, "Committed rows in memory."),
     f("millstream_cache_bytes", Gauge, THREAD, "Updates held back by record caches."),

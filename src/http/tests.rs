@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     record::{TaskId, TopicPartition},
     runtime::DiskFigure,
-    worker::{Counters, Latency, Snapshot, TaskSnapshot, TopicCounters},
+    worker::{Counters, Latency, Progress, Snapshot, TaskSnapshot, TopicCounters},
 };
 use std::{
     io::{Read, Write},
@@ -23,7 +23,8 @@ fn snapshot(state: &'static str) -> Snapshot {
         lag: 5,
         queued_bytes: 640,
         stream_time: 1_000,
-        restore_remaining: 0,
+        restore_remaining: 60,
+        restore: Some(Progress { since: 0, offsets: 100 }),
         restored: 0,
         stores: vec![("counts".into(), 100, 10)],
     };

@@ -1,6 +1,6 @@
 //! A task and how far it has come.
 
-use super::{OpenedStore, Request};
+use super::{OpenedStore, Progress, Request};
 use crate::{record::Timestamp, task::Task};
 use std::collections::BTreeMap;
 
@@ -41,8 +41,8 @@ pub(super) struct Held {
     pub first: bool,
     /// When the log said last how far its restore is.
     pub restore_told: Timestamp,
-    /// Offsets that the running restore began with; zero when there is nothing to tell of it.
-    pub to_restore: i64,
+    /// The running restore, when there is anything to tell of it.
+    pub restore: Option<Progress>,
 }
 
 impl Held {

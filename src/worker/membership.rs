@@ -125,7 +125,7 @@ impl Worker {
                 opened: None,
                 first: true,
                 restore_told: now,
-                to_restore: 0,
+                restore: None,
             };
             self.tasks.insert(id, held);
             self.open(id);

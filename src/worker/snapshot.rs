@@ -1,6 +1,6 @@
 //! Figures of a worker at one moment. Counters are plain fields of worker and tasks; whoever serves them reads copies.
 
-use super::{Timings, Worker, held::Phase};
+use super::{Progress, Timings, Worker, held::Phase};
 use crate::{
     record::{Offset, TaskId, Timestamp, TopicPartition},
     state::Store,
@@ -27,6 +27,8 @@ pub struct TaskSnapshot {
     pub stream_time: Timestamp,
     /// Changelog offsets still to restore.
     pub restore_remaining: i64,
+    /// The restore under way.
+    pub restore: Option<Progress>,
     /// Changelog records restored since its stores were opened.
     pub restored: u64,
     /// Stores by name with table and overlay bytes.
@@ -104,6 +106,7 @@ impl Worker {
                 queued_bytes: task.queued_bytes(),
                 stream_time: task.stream_time(),
                 restore_remaining: task.replica.remaining(),
+                restore: held.restore,
                 restored: task.replica.slots.iter().map(|s| s.restored).sum(),
                 stores: task
                     .replica

@@ -1,7 +1,7 @@
 //! Bringing a task up: open its stores, learn where its changelogs end, restore, fetch.
 
 use super::{
-    Effect, From, LogRange, OpenStore, OpenedStore, Request, Worker,
+    Effect, From, LogRange, OpenStore, OpenedStore, Progress, Request, Worker,
     held::{Held, Phase},
 };
 use crate::{
@@ -93,7 +93,7 @@ impl Worker {
                 held.phase = Phase::Restoring(BTreeMap::new());
                 held.restore_told = now;
                 let remaining = held.task.replica.remaining();
-                held.to_restore = remaining;
+                held.restore = (remaining > 0).then_some(Progress { since: now, offsets: remaining });
                 if remaining > 0 {
                     tracing::info!(task = %id, remaining, "restoring");
                 }
@@ -209,7 +209,7 @@ impl Worker {
         self.requests = next;
         if pieces.is_empty() {
             let records: u64 = held.task.replica.slots.iter().map(|s| s.restored).sum();
-            if std::mem::take(&mut held.to_restore) > 0 {
+            if held.restore.take().is_some() {
                 tracing::info!(task = %id, records, "restored");
             }
             held.task.replica.complete = true;
@@ -264,7 +264,9 @@ impl Worker {
         if now - held.restore_told >= RESTORE_TOLD_MS {
             held.restore_told = now;
             let records: u64 = held.task.replica.slots.iter().map(|s| s.restored).sum();
-            tracing::info!(task = %id, records, remaining = held.task.replica.remaining(), "restoring");
+            let remaining = held.task.replica.remaining();
+            let seconds_left = held.restore.and_then(|restore| restore.left_ms(now, remaining)).map(|ms| ms / 1_000);
+            tracing::info!(task = %id, records, remaining, seconds_left, "restoring");
         }
     }
 
