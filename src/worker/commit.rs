@@ -36,6 +36,8 @@ pub(super) struct Sent {
     group: GroupMetadata,
     /// Wall clock before the commit was sent.
     at: Timestamp,
+    /// True when all input was processed at some time since the commit before.
+    kept_up: bool,
 }
 
 /// Why a transaction is aborted.
@@ -84,7 +86,7 @@ impl Worker {
         if !self.transaction.accepts_work() || !member {
             return false;
         }
-        if now - self.last_commit >= self.settings.commit_interval_ms {
+        if now - self.interval_from >= self.settings.commit_interval_ms {
             return self.something_to_commit();
         }
         let overlay: usize = self.tasks.values().map(|h| h.task.replica.overlay_bytes()).sum();
@@ -145,7 +147,8 @@ impl Worker {
             held.task.counters.logged += (self.outbox.len() - records) as u64;
             held.task.counters.logged_bytes += (self.outbox.bytes() - bytes) as u64;
         }
-        let sent = Sent { parts, group: group.clone(), at: now };
+        let kept_up = std::mem::take(&mut self.keeps_up);
+        let sent = Sent { parts, group: group.clone(), at: now, kept_up };
         let batches = self.outbox.rows.take();
         let early = self.settings.planted != Planted::SinkAfterCommit;
         if early && !batches.is_empty() {
@@ -225,6 +228,9 @@ impl Worker {
     fn commit_done(&mut self, now: Timestamp, sent: Sent) {
         self.transaction = Transaction::Idle;
         self.last_commit = now;
+        // Who keeps up commits at the interval's pace. A backlog is better worked off in large transactions, and a commit
+        // takes a good part of a short interval.
+        self.interval_from = if sent.kept_up { sent.at } else { now };
         self.aborts = 0;
         self.backoff_until = 0;
         self.totals.commit_done(now - sent.at);

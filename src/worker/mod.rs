@@ -74,6 +74,10 @@ pub struct Worker {
     outbox: Outbox,
     commits: i64,
     last_commit: Timestamp,
+    /// From when on the commit interval counts.
+    interval_from: Timestamp,
+    /// True when all input that was known has been processed at some time since the last commit.
+    keeps_up: bool,
     aborts: u32,
     backoff_until: Timestamp,
     /// The task whose turn is next.
@@ -110,6 +114,8 @@ impl Worker {
             outbox: Outbox::default(),
             commits: 0,
             last_commit: 0,
+            interval_from: 0,
+            keeps_up: false,
             aborts: 0,
             backoff_until: 0,
             turn: 0,
@@ -219,7 +225,7 @@ impl Worker {
         let owner = self.group.is_some() && self.giving_up.is_none() && self.stopping.is_none();
         if owner && self.transaction.accepts_work() {
             if self.something_to_commit() {
-                at = at.min(self.last_commit + self.settings.commit_interval_ms);
+                at = at.min(self.interval_from + self.settings.commit_interval_ms);
             }
             if self.backoff_until > 0 {
                 at = at.min(self.backoff_until);
@@ -288,6 +294,7 @@ impl Worker {
             self.resume_flow(id);
             self.relieve_buffers(now, id);
         }
+        self.keeps_up |= idle == ids.len() && ids.iter().all(|id| self.tasks[id].task.caught_up());
         left
     }
 
