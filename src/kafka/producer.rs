@@ -165,13 +165,23 @@ impl Producer {
     pub fn send(&mut self, records: &[OutRecord]) -> Result<()> {
         let Some(rk) = self.rk() else { return Err(Fault::rebuild("there is no producer")) };
         let _in = self.calls.enter("produce");
-        for record in records {
-            if !self.topics.contains_key(&record.topic) {
-                let handle = TopicHandle::new(rk, &record.topic)
-                    .ok_or_else(|| Fault::stop("no handle for a topic").at(record.topic.to_string()))?;
-                self.topics.insert(Arc::clone(&record.topic), handle);
+        // Records of one topic come in runs, so its name is looked up once for each.
+        for run in records.chunk_by(|one, next| Arc::ptr_eq(&one.topic, &next.topic)) {
+            if !self.topics.contains_key(&run[0].topic) {
+                let handle = TopicHandle::new(rk, &run[0].topic)
+                    .ok_or_else(|| Fault::stop("no handle for a topic").at(run[0].topic.to_string()))?;
+                self.topics.insert(Arc::clone(&run[0].topic), handle);
             }
-            let topic = &self.topics[&record.topic];
+            self.send_run(rk, run)?;
+        }
+        self.poll(Duration::ZERO);
+        self.failure()
+    }
+
+    /// Sends records of one topic.
+    fn send_run(&mut self, rk: *mut rdkafka_sys::rd_kafka_t, records: &[OutRecord]) -> Result<()> {
+        let topic = &self.topics[&records[0].topic];
+        for record in records {
             while let Err(error) = raw::produce(rk, topic, record) {
                 if error.code == RDKafkaErrorCode::QueueFull {
                     self.poll(Duration::from_millis(5));
@@ -184,8 +194,7 @@ impl Producer {
                 return Err(fault.at(format!("{}-{}", record.topic, record.partition)));
             }
         }
-        self.poll(Duration::ZERO);
-        self.failure()
+        Ok(())
     }
 
     fn poll(&self, timeout: Duration) {
