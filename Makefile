@@ -11,12 +11,15 @@ export PATH := $(CACHE)/tools/bin:$(PATH)
 # Without the C and C++ libraries, in a directory of its own, so that the two kinds of build never displace each other.
 CORE := CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/core cargo
 CORE_FLAGS := --locked --no-default-features
+# Tests turn on features of libraries. What builds the whole workspace with its examples shares one build with the tests.
+SHARED := --workspace --bins --examples
+CORE_BUILT := $(CARGO_TARGET_DIR)/core/release
 
 # The full build is always a release build: RocksDB is compiled once. The stamp says for which versions it was made.
 STAMP := $(CARGO_TARGET_DIR)/release/.millstream-full
 FULL_ID = $$({ rustc -V; grep -A1 -E '^name = "(librocksdb|rdkafka)-sys"' Cargo.lock; } | sha256sum | cut -c1-16)
 
-.PHONY: demo test tools fmt lint-core test-core simulate instructions micro deny chart full lint-full test-full bench growth latency demo-core demo-full systems oracle oracle-random help
+.PHONY: demo test tools fmt lint-core test-core simulate instructions micro deny chart full lint-full test-full bench growth latency demo-core demo-built demo-full systems core oracle oracle-random help
 
 demo: ## the live demo: two replicas, one killed, every window checked (RocksDB where `make full` ran before)
 	@if [ "$$(cat $(STAMP) 2>/dev/null)" = "$(FULL_ID)" ]; then $(MAKE) --no-print-directory demo-full; else $(MAKE) --no-print-directory demo-core; fi
@@ -24,18 +27,21 @@ demo: ## the live demo: two replicas, one killed, every window checked (RocksDB 
 demo-core: ## the demo without the C++ libraries: state in memory, restored from the changelog
 	$(CORE) run --release $(CORE_FLAGS) -p topologies -- demo
 
-systems: ## every system of topologies/ on its sample, compared with what is expected, and a table of the results
-	@$(CORE) run --release --quiet $(CORE_FLAGS) -p topologies --example systems
+systems: core ## every system of topologies/ on its sample, compared with what is expected, and a table of the results
+	@$(CORE_BUILT)/examples/systems
+
+demo-built: core ## the same of the build that tests share
+	$(CORE_BUILT)/millstream demo
 
 demo-full: full ## the demo on RocksDB
-	cargo run --release --locked -p topologies -- demo
+	$(CARGO_TARGET_DIR)/release/millstream demo
 
 test: ## everything that CI checks; installs what it needs first
-	@start=$$SECONDS; for step in tools fmt lint-core deny chart test-core simulate instructions demo-core full lint-full test-full demo-full; do \
+	@start=$$SECONDS; for step in tools fmt lint-core deny chart test-core simulate instructions demo-built full lint-full test-full demo-full; do \
 	  step_start=$$SECONDS; echo "==> $$step"; $(MAKE) --no-print-directory $$step; echo "==> $$step: $$((SECONDS - step_start)) s"; \
 	done; echo "==> all of it: $$((SECONDS - start)) s"
 
-tools: ## installs libclang, OpenSSL, zlib, a JDK, Maven, valgrind, PostgreSQL, Redis, helm, cargo-deny and promtool where missing
+tools: ## installs libclang, OpenSSL, zlib, a JDK, Maven, valgrind, PostgreSQL, Redis, Mosquitto, helm, cargo-deny and promtool where missing
 	@tests/tools.sh
 
 fmt: ## the source is formatted
@@ -48,27 +54,28 @@ test-core: ## unit, architecture and documentation tests without the C libraries
 	$(CORE) test $(CORE_FLAGS) --workspace
 
 simulate: ## the simulator: thousands of seeds of crashes, and every planted bug caught
-	$(CORE) test --release $(CORE_FLAGS) -p millstream --test simulation -- --nocapture
+	$(CORE) test --release $(CORE_FLAGS) --workspace --test simulation -- --nocapture
 
-INSTRUCTIONS := $(CORE) run --release --quiet $(CORE_FLAGS) -p topologies --example instructions
+core: ## builds the worker without the C libraries
+	$(CORE) build --release $(CORE_FLAGS) $(SHARED)
 
-instructions: ## instructions per record of the core paths, counted by valgrind: near what is expected, and a burden is noticed
+INSTRUCTIONS := $(CORE_BUILT)/examples/instructions
+
+instructions: core ## instructions per record of the core paths, counted by valgrind: near what is expected, and a burden is noticed
 	$(INSTRUCTIONS)
-	! $(INSTRUCTIONS) -- --planted
+	! $(INSTRUCTIONS) --planted
 
 growth: tools full ## cost by partitions, keys and threads on a real broker (a quarter of an hour); writes benches/GROWTH.md
-	cargo build --release --locked -p topologies --examples
 	$(CARGO_TARGET_DIR)/release/examples/growth
 
 latency: tools full ## from input to committed result, beside Kafka Streams (five minutes); writes benches/LATENCY.md
-	cargo build --release --locked -p topologies --examples
 	$(CARGO_TARGET_DIR)/release/examples/latency
 
 micro: ## times of the same core paths (criterion)
 	$(CORE) bench $(CORE_FLAGS) -p topologies --bench micro
 
 full: ## builds the worker with Kafka, RocksDB and HTTP
-	cargo build --release --locked --workspace
+	cargo build --release --locked $(SHARED)
 	@echo $(FULL_ID) >$(STAMP)
 
 lint-full: ## clippy and the documentation's links with all features
@@ -76,7 +83,6 @@ lint-full: ## clippy and the documentation's links with all features
 	RUSTDOCFLAGS='-D warnings' cargo doc --release --locked --no-deps --workspace --lib
 
 bench: tools full ## the worker and Kafka Streams side by side on a real broker (an hour); writes benches/RESULTS.md
-	cargo build --release --locked -p topologies --examples
 	$(CARGO_TARGET_DIR)/release/examples/side_by_side
 
 test-full: ## all tests with all features, real brokers included
