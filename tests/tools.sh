@@ -12,8 +12,7 @@ root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 have() { command -v "$1" >/dev/null 2>&1; }
 say() { printf 'tools: %s\n' "$*"; }
 
-# Debian packages: libclang reads RocksDB's headers, OpenSSL and zlib go into librdkafka, the JDK and Maven run the
-# real Kafka broker and Kafka Streams of the tests, and openssl makes their certificates.
+# Debian packages: libclang reads RocksDB's headers, OpenSSL and zlib go into librdkafka.
 missing=()
 if have dpkg; then
   for package in libclang-dev libssl-dev zlib1g-dev pkg-config; do
@@ -22,15 +21,14 @@ if have dpkg; then
 fi
 # The servers of the tests of sinks beyond Kafka, which start their own on free ports.
 if have dpkg; then
-  for package in postgresql redis-server; do
+  for package in postgresql redis-server mosquitto mosquitto-clients; do
     dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
   done
 fi
 have g++ || missing+=(g++)
 have make || missing+=(make)
-# Debian packages: libclang reads RocksDB's headers, OpenSSL and zlib go into librdkafka, the JDK and Maven run the
-# real Kafka broker and Kafka Streams of the tests, openssl makes their certificates,
-# and valgrind counts instructions.
+# The JDK and Maven run the real Kafka broker and Kafka Streams of the tests, openssl makes their certificates, and
+# valgrind counts instructions.
 have mvn || missing+=(maven)
 have valgrind || missing+=(valgrind)
 

@@ -10,6 +10,9 @@
 //! Use it to keep copies of a table up to date. For events with a meaning (`customer moved`), write them in the database's
 //! own transaction, to an outbox table: what changed in a row seldom says why.
 
+mod envelope;
+
+use envelope::{Envelope, Key, Op, Told, User};
 use millstream::{
     cli::{Entry, Format, Params, Topic},
     codec::serdes,
@@ -19,7 +22,6 @@ use millstream::{
     topology::{Consumed, Produced, StoreBuilder, StreamsBuilder, Topology},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 pub const ENTRY: Entry = Entry {
     name: "cdc-users",
@@ -37,61 +39,6 @@ pub const ENTRY: Entry = Entry {
     ],
     build,
 };
-
-/// The key or value of a change: by itself, or beside its schema.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(untagged)]
-enum Told<T> {
-    WithSchema { payload: T },
-    Plain(T),
-}
-
-impl<T> Told<T> {
-    fn get(&self) -> &T {
-        match self {
-            Self::WithSchema { payload } | Self::Plain(payload) => payload,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Key {
-    id: i64,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Envelope {
-    op: Op,
-    after: Option<User>,
-    source: Source,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-enum Op {
-    #[serde(rename = "c")]
-    Create,
-    #[serde(rename = "u")]
-    Update,
-    #[serde(rename = "d")]
-    Delete,
-    #[serde(rename = "r")]
-    Read,
-}
-
-/// Where the change stands in the database's log.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Source {
-    lsn: i64,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct User {
-    name: String,
-    email: String,
-    /// Columns that this program knows nothing of.
-    #[serde(flatten)]
-    others: Map<String, Value>,
-}
 
 /// A document of the search index, or its deletion.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -172,7 +119,7 @@ fn build(params: &Params) -> Result<Topology> {
 mod tests {
     use super::*;
     use crate::testing::Driven;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn change(op: &str, lsn: i64, after: Value) -> Value {
         json!({"op": op, "before": null, "after": after, "source": {"lsn": lsn, "db": "shop"}, "ts_ms": 1})

@@ -1,13 +1,17 @@
-//! `iot-sensors`: readings become minutes, and a sensor that falls silent an alert.
+//! `iot-sensors`: readings become minutes, and a sensor that falls silent an alert. [`bridge.rs`](iot_sensors/bridge.rs)
+//! brings the readings from an MQTT broker: `mqtt-bridge localhost:1883 sensors/+ readings bootstrap.servers=…`.
 //!
 //! Shows two clocks. The minutes follow the time of the readings, so a gateway that delivers late fills the right minute,
 //! and a replay gives the same ones. That a sensor is dead only the wall clock can tell, as nothing arrives: a schedule
-//! looks every ten seconds, and tells once that a sensor was silent for five minutes, and once that it is back.
+//! looks every ten seconds, and tells once that a sensor was silent for five minutes, and once that it is back. MQTT tells
+//! some readings twice, so a minute holds its readings by time, and not their sum.
 //!
 //! Use it where absence matters. An alert here says that nothing was processed from the sensor, which may be the worker's
 //! own standing still; so the limit is well above the time of a restart. Readings that no sensor can have measured go to
 //! the dead-letter topic. Where `IOT_SENSORS_POSTGRES` says how to connect, each minute is a row of the table
 //! `sensor_minutes` too, updated as readings come.
+
+mod watch;
 
 #[cfg(feature = "postgres")]
 use millstream::{adapters::PostgresTable, record::Windowed};
@@ -15,18 +19,17 @@ use millstream::{
     cli::{Entry, Format, Params, Topic},
     codec::serdes,
     fault::{Fault, Result},
-    operator::{Processor, ProcessorContext, Punctuation, ScheduleId, TimeWindows},
+    operator::{Processor, ProcessorContext, TimeWindows},
     record::{Record, Timestamp},
     topology::{Consumed, Grouped, Materialized, Produced, StoreBuilder, StreamsBuilder, Topology},
 };
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
+use watch::{Heard, Watch};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const MINUTE_MS: i64 = 60_000;
 const GRACE: Duration = Duration::from_secs(600);
-const SILENT_MS: i64 = 300_000;
-const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// What the sensors can measure, in thousandths of a degree Celsius.
 const RANGE: std::ops::RangeInclusive<i64> = -60_000..=125_000;
 
@@ -54,25 +57,8 @@ struct Reading {
     ts: i64,
 }
 
-/// A minute of a sensor, in thousandths of a degree.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Minute {
-    readings: i64,
-    min: i64,
-    max: i64,
-    sum: i64,
-}
-
-impl Minute {
-    fn empty() -> Self {
-        Self { readings: 0, min: i64::MAX, max: i64::MIN, sum: 0 }
-    }
-
-    fn with(self, millis: i64) -> Self {
-        let (min, max) = (self.min.min(millis), self.max.max(millis));
-        Self { readings: self.readings + 1, min, max, sum: self.sum + millis }
-    }
-}
+/// Thousandths of a degree of a sensor's minute by time, so that a reading that is told again changes nothing.
+type Minute = BTreeMap<Timestamp, i64>;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Summary {
@@ -82,18 +68,12 @@ struct Summary {
     mean: i64,
 }
 
-impl From<&Minute> for Summary {
-    fn from(minute: &Minute) -> Self {
-        let mean = minute.sum / minute.readings.max(1);
-        Self { readings: minute.readings, min: minute.min, max: minute.max, mean }
+impl Summary {
+    fn of(minute: &Minute) -> Option<Self> {
+        let (min, max) = (*minute.values().min()?, *minute.values().max()?);
+        let readings = minute.len() as i64;
+        Some(Self { readings, min, max, mean: minute.values().sum::<i64>() / readings })
     }
-}
-
-/// When a sensor was heard, by the wall clock, and whether it is told to be silent.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Heard {
-    at: Timestamp,
-    silent: bool,
 }
 
 /// A minute as a row of the database.
@@ -104,41 +84,6 @@ struct Row {
     start: Timestamp,
     #[serde(flatten)]
     of: Summary,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Alert {
-    silent: bool,
-}
-
-struct Watch;
-
-impl Processor<String, Reading, String, Alert> for Watch {
-    fn init(&mut self, cx: &mut ProcessorContext<'_, String, Alert>) -> Result<()> {
-        cx.schedule(LOOK_EVERY, Punctuation::WallClock).map(drop)
-    }
-
-    fn process(
-        &mut self,
-        cx: &mut ProcessorContext<'_, String, Alert>,
-        record: Record<'_, String, Reading>,
-    ) -> Result<()> {
-        let Some(sensor) = record.key else { return Ok(()) };
-        let at = cx.system_time();
-        let mut heard = cx.store::<String, Heard>("heard")?;
-        let was_silent = heard.get(sensor)?.is_some_and(|heard| heard.silent);
-        heard.put(sensor, &Heard { at, silent: false })?;
-        if was_silent { cx.forward(record.with_value(Some(&Alert { silent: false }))) } else { Ok(()) }
-    }
-
-    fn punctuate(&mut self, cx: &mut ProcessorContext<'_, String, Alert>, _: ScheduleId, now: Timestamp) -> Result<()> {
-        let all = cx.store::<String, Heard>("heard")?.all()?;
-        for (sensor, Heard { at, .. }) in all.into_iter().filter(|(_, h)| !h.silent && h.at + SILENT_MS <= now) {
-            cx.store::<String, Heard>("heard")?.put(&sensor, &Heard { at, silent: true })?;
-            cx.forward(Record::new(Some(&sensor), Some(&Alert { silent: true }), now))?;
-        }
-        Ok(())
-    }
 }
 
 /// Lets through what a sensor can have measured.
@@ -172,12 +117,16 @@ fn build(params: &Params) -> Result<Topology> {
         .group_by_key_with(Grouped::with(text(), reading).name("sound"))
         .windowed_by(TimeWindows::of_size_and_grace(MINUTE, GRACE))
         .aggregate_with(
-            Minute::empty,
-            |_, reading, minute: Minute| reading.map(|r: &Reading| minute.with(r.millis)),
+            Minute::new,
+            |_, reading, mut minute: Minute| {
+                let reading: &Reading = reading?;
+                minute.insert(reading.ts, reading.millis);
+                Some(minute)
+            },
             Materialized::as_store("minutes").with_key_serde(text()).with_value_serde(serdes::json()),
         )
         .to_stream()
-        .map_values(|minute: Option<&Minute>| minute.map(Summary::from));
+        .map_values(|minute: Option<&Minute>| minute.and_then(Summary::of));
     #[cfg(feature = "postgres")]
     if let Ok(database) = std::env::var("IOT_SENSORS_POSTGRES") {
         let numbers = ["start", "readings", "min", "max", "mean"];
@@ -207,7 +156,7 @@ mod tests {
     #[test]
     fn minutes_follow_the_time_of_the_readings() {
         let mut driven = Driven::new(&ENTRY);
-        for (millis, ts) in [(20_000, 0), (22_000, 59_999), (30_000, 60_000), (-3_000, 5), (900_000, 6)] {
+        for (millis, ts) in [(20_000, 0), (22_000, 59_999), (30_000, 60_000), (-3_000, 5), (-3_000, 5), (900_000, 6)] {
             read(&mut driven, millis, ts);
         }
         let first = json!({"readings": 3, "min": -3_000, "max": 22_000, "mean": 13_000});

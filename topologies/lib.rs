@@ -24,6 +24,7 @@ mod order_history;
 mod order_saga;
 mod order_splitter;
 mod orders_cqrs;
+mod outbox;
 mod revenue;
 mod revenue_analytics;
 mod strangler;
@@ -64,6 +65,7 @@ pub fn catalogue() -> Catalogue {
         iot_sensors::ENTRY,
         etl::ENTRY,
         cdc_users::ENTRY,
+        outbox::ENTRY,
         revenue_analytics::ENTRY,
         lambda::BATCH,
         lambda::ENTRY,

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::Write,
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -26,6 +27,7 @@ pub struct Part {
 enum Kind {
     Postgres,
     Redis,
+    Mosquitto,
 }
 
 impl Part {
@@ -42,6 +44,18 @@ impl Part {
     /// Redis that keeps every write on disk.
     pub fn redis() -> Self {
         Self::new(Kind::Redis).started()
+    }
+
+    /// Mosquitto, which keeps all that waits for a client, also over a stop.
+    pub fn mosquitto() -> Self {
+        let part = Self::new(Kind::Mosquitto);
+        let settings = [
+            format!("listener {} 127.0.0.1", part.port),
+            format!("persistence_location {}/", part.directory.path().display()),
+            "persistence true\nallow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 1000\n".to_owned(),
+        ];
+        std::fs::write(part.data(), settings.join("\n")).expect("the settings are written");
+        part.started()
     }
 
     fn new(kind: Kind) -> Self {
@@ -70,6 +84,10 @@ impl Part {
                 command = plain("redis-server");
                 command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]);
                 command.args(["--appendfsync", "always", "--dir"]).arg(home);
+            }
+            Kind::Mosquitto => {
+                command = plain("mosquitto");
+                command.arg("-c").arg(self.data());
             }
         }
         command
@@ -102,6 +120,7 @@ impl Part {
         match self.kind {
             Kind::Postgres => self.ask("psql", &["-c", "SELECT 1"]).is_some(),
             Kind::Redis => self.ask("redis-cli", &["PING"]).is_some_and(|answer| answer.contains("PONG")),
+            Kind::Mosquitto => self.ask("mosquitto_pub", &["-t", "serves", "-n"]).is_some(),
         }
     }
 
@@ -109,7 +128,7 @@ impl Part {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
-    /// Ends the server without a word; its data stays.
+    /// Ends the server, PostgreSQL and Redis without a word; its data stays.
     pub fn stop(&mut self) {
         let Some((mut server, mut sentinel)) = self.running.take() else { return };
         // Nobody removes the directory of a server that may start again.
@@ -119,6 +138,8 @@ impl Part {
             // So that it takes its children along.
             Kind::Postgres => drop(Command::new("kill").arg("-QUIT").arg(server.id().to_string()).status()),
             Kind::Redis => drop(server.kill()),
+            // It writes its data at its end.
+            Kind::Mosquitto => drop(Command::new("kill").arg(server.id().to_string()).status()),
         }
         let _ = server.wait();
     }
@@ -129,7 +150,7 @@ impl Part {
         let mut command = Command::new(client);
         match self.kind {
             Kind::Postgres => command.args(["-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-X", "-At"]),
-            Kind::Redis => command.args(["-h", "127.0.0.1", "-p", &port]),
+            Kind::Redis | Kind::Mosquitto => command.args(["-h", "127.0.0.1", "-p", &port]),
         };
         let output = command.args(arguments).stdin(Stdio::null()).output().expect("the client runs");
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
@@ -148,6 +169,17 @@ impl Part {
     /// Where Redis' clients connect to.
     pub fn cache(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// Gives Mosquitto messages of a topic, in this order; each is acknowledged.
+    pub fn publish(&self, topic: &str, messages: &[String]) {
+        let mut command = Command::new("mosquitto_pub");
+        command.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-q", "1", "-l", "-t", topic]);
+        let mut client = command.stdin(Stdio::piped()).spawn().expect("mosquitto_pub runs");
+        let mut input = client.stdin.take().expect("a pipe");
+        messages.iter().for_each(|message| writeln!(input, "{message}").expect("it reads"));
+        drop(input);
+        assert!(client.wait().is_ok_and(|status| status.success()), "mosquitto_pub");
     }
 
     /// The rows of a sink in Redis, by key: `source@offset`, a blank and the value unless the row is deleted.

@@ -1,9 +1,14 @@
-//! `iot-sensors` with its minutes in PostgreSQL: rows that change with every reading, over a kill.
+//! `iot-sensors` from MQTT to PostgreSQL: a row that changes with every reading, over kills on the way.
 
-use super::{LIMIT, broker::Broker, parts::Part, replica::Launch};
-use millstream::codec::partition_for;
+use super::{
+    LIMIT,
+    broker::Broker,
+    parts::Part,
+    replica::{Launch, Replica},
+};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -36,9 +41,15 @@ fn minutes(readings: i64) -> BTreeMap<String, String> {
     all.into_iter().map(row).collect()
 }
 
+/// The messages of a sensor.
+fn messages(sensor: i64, from: i64, to: i64) -> Vec<String> {
+    let own = (from..to).filter(|n| n % SENSORS == sensor).map(reading);
+    own.map(|(_, millis, ts)| serde_json::json!({"millis": millis, "ts": ts}).to_string()).collect()
+}
+
 #[test]
-fn iot_sensors_has_each_minute_in_postgres_over_two_kills() {
-    let (broker, server) = (Broker::shared(), Part::postgres());
+fn iot_sensors_brings_each_reading_of_mqtt_to_postgres_whatever_is_killed() {
+    let (broker, server, mut mosquitto) = (Broker::shared(), Part::postgres(), Part::mosquitto());
     let (input, outputs) = ("iot-sink-in", ["iot-sink-minutes", "iot-sink-alerts", "iot-sink-rejected"]);
     for topic in outputs.iter().chain([&input]) {
         broker.create_topic(topic, PARTITIONS);
@@ -50,14 +61,14 @@ fn iot_sensors_has_each_minute_in_postgres_over_two_kills() {
         .set("errors.dead.letter.queue.topic.name", outputs[2])
         .set("windowstore.changelog.additional.retention.ms", "864000000000")
         .variable("IOT_SENSORS_POSTGRES", server.database());
-    let write = |from: i64, to: i64| {
-        let record = |n| {
-            let (sensor, millis, ts) = reading(n);
-            let value = serde_json::json!({"millis": millis, "ts": ts}).to_string();
-            (partition_for(sensor.as_bytes(), PARTITIONS), sensor, value, ts)
-        };
-        broker.write(input, (from..to).map(record), None);
+    let port = mosquitto.port;
+    let bridge = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mqtt-bridge"));
+        command.arg(format!("127.0.0.1:{port}")).args(["sensors/+", input]);
+        command.arg(format!("bootstrap.servers={}", broker.address));
+        Replica::spawn(command, directory.path().join("bridge.log"))
     };
+    let written = || broker.ranges(input).iter().map(|(_, end)| end).sum::<i64>();
     let found = || -> BTreeMap<String, String> {
         let rows = server.query("SELECT minute, sensor, start, readings, min, max, mean FROM sensor_minutes");
         rows.iter().filter_map(|row| row.split_once('|')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
@@ -69,24 +80,47 @@ fn iot_sensors_has_each_minute_in_postgres_over_two_kills() {
             thread::park_timeout(Duration::from_millis(100));
         }
     };
-    let mut replicas = [launch.start(0), launch.start(1)];
-    for (round, victim) in [0, 1].into_iter().enumerate() {
-        let (from, to) = (round as i64 * READINGS / 2, (round as i64 + 1) * READINGS / 2);
-        write(from, from + READINGS / 4);
-        let before = found().len();
-        wait("minutes come", &mut || found().len() > before);
-        write(from + READINGS / 4, to);
+    let publish = |mosquitto: &Part, from: i64, to: i64| {
+        for sensor in 0..SENSORS {
+            mosquitto.publish(&format!("sensors/sensor-{sensor}"), &messages(sensor, from, to));
+        }
+    };
+    let (mut relay, mut replicas) = (bridge(), [launch.start(0), launch.start(1)]);
+    // From here on Mosquitto keeps what comes while no bridge is there.
+    publish(&mosquitto, 0, SENSORS);
+    wait("the bridge's session", &mut || written() > 0);
+    let (mut amid_work, quarter) = (0, READINGS / 4);
+    for round in 0..4 {
+        let (from, to) = ((round * quarter).max(SENSORS), (round + 1) * quarter);
+        let before = written();
+        thread::scope(|scope| {
+            let publisher = scope.spawn(|| publish(&mosquitto, from, to));
+            wait("readings", &mut || written() > before + quarter / 10);
+            relay.kill();
+            amid_work += i64::from(!publisher.is_finished());
+        });
+        if round == 2 {
+            mosquitto.stop();
+            mosquitto.start();
+        }
+        relay = bridge();
+        let rows = found().len();
+        wait("minutes come", &mut || found().len() > rows);
         // In the middle of it; its partitions go to the other.
+        let victim = round as usize % 2;
         replicas[victim].kill();
         replicas[victim] = launch.start(victim);
     }
+    assert!(amid_work > 0, "the bridge was never killed while readings came");
     let expected = minutes(READINGS);
     wait("all minutes are there", &mut || found() == expected);
+    assert!(relay.alive(), "the bridge ended:\n{}", relay.log());
     for replica in &mut replicas {
         assert!(replica.alive(), "a replica ended:\n{}", replica.log());
         replica.signal("TERM");
         assert!(replica.wait(LIMIT).success(), "{}", replica.log());
     }
     assert_eq!(found(), expected, "and stay");
-    assert_eq!(broker.read(outputs[2]).len() as i64, READINGS / 50);
+    // A reading that MQTT tells twice is rejected twice.
+    assert_eq!(broker.read(outputs[2]).into_iter().collect::<BTreeSet<_>>().len() as i64, READINGS / 50);
 }

@@ -18,8 +18,5 @@ fn main() -> ExitCode {
     let chosen = systems(catalogue).filter(|entry| names.is_empty() || names.iter().any(|name| name == entry.name));
     let outcomes: Vec<_> = chosen.map(|entry| check(entry, &data(), !flags.is_empty())).collect();
     print!("{}", table(&outcomes));
-    if names.is_empty() {
-        println!("outbox is a process between PostgreSQL and Kafka: `make test` runs it on both");
-    }
     if outcomes.iter().all(|outcome| outcome.wrong.is_none()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
