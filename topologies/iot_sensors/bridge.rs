@@ -52,7 +52,7 @@ fn bridge(broker: &MqttOptions, filter: &str, topic: &str, settings: &ClientConf
     producer.init_transactions(TIMEOUT)?;
     let (client, mut connection) = Client::new(broker.clone(), ANSWERS);
     loop {
-        let (mut batch, mut next) = (Vec::new(), Some(connection.recv()?));
+        let (mut batch, mut next) = (Vec::new(), Some(connection.recv().map_err(|_| "the client has ended")?));
         while let Some(event) = next {
             match event? {
                 Event::Incoming(Packet::ConnAck(_)) => client.try_subscribe(filter, QoS::AtLeastOnce)?,
