@@ -175,10 +175,12 @@ fn measure(
 
 /// Sends records at an even pace; their timestamp is the moment that the pace wanted.
 fn feed(broker: &str, topic: &str, rate: u64, stop: &AtomicBool) {
-    // A minute's worth: a slow broker shows in the figures.
+    // A minute's worth: a slow broker shows in the figures. Without a limit of what is under way, every few records become a
+    // request, and they queue up in front of the broker.
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", broker)
         .set("linger.ms", "1")
+        .set("max.in.flight.requests.per.connection", "5")
         .set("queue.buffering.max.messages", "2000000")
         .create()
         .expect("a producer");
