@@ -9,6 +9,8 @@
 //! undoing they have seen. Use it when somebody must know where each order stands, and for time-outs; for few steps that
 //! seldom change, `order-choreography` needs no leader.
 
+mod saga;
+
 use millstream::{
     cli::{Entry, Format, Params, Topic},
     codec::serdes,
@@ -17,13 +19,8 @@ use millstream::{
     record::{Record, Timestamp},
     topology::{Consumed, Produced, StoreBuilder, StreamsBuilder, Topology},
 };
-use serde::{Deserialize, Serialize};
+use saga::{Input, Order, Output, Reply, STEPS, Saga, Stage, Status};
 use std::time::Duration;
-
-/// How long a service may take to answer.
-const TIMEOUT_MS: i64 = 300_000;
-/// How long an order that has ended is remembered, for replies and orders that come again.
-const REMEMBER_MS: i64 = 86_400_000;
 
 pub const ENTRY: Entry = Entry {
     name: "order-saga",
@@ -39,127 +36,6 @@ pub const ENTRY: Entry = Entry {
     settings: &[],
     build,
 };
-
-/// An order, keyed by its id.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Order {
-    customer: String,
-    sku: String,
-    cents: i64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Step {
-    Reserve,
-    Pay,
-    Ship,
-}
-
-const STEPS: [Step; 3] = [Step::Reserve, Step::Pay, Step::Ship];
-
-/// What a service is told: to do its step for the order, or to undo it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Command {
-    step: Step,
-    undo: bool,
-    order: Order,
-}
-
-/// What a service answers, with the reason when it could not.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Reply {
-    step: Step,
-    undo: bool,
-    ok: bool,
-    reason: Option<String>,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(tag = "status", rename_all = "lowercase")]
-enum Status {
-    Created,
-    Confirmed,
-    Cancelled { reason: String },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-enum Stage {
-    Doing(Step),
-    Undoing(Step),
-    Ended,
-}
-
-/// An order on its way; `due` is the wall clock at which it is looked after, in milliseconds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Saga {
-    order: Order,
-    stage: Stage,
-    reason: String,
-    due: Timestamp,
-}
-
-enum Input {
-    Order(Order),
-    Reply(Reply),
-}
-
-enum Output {
-    Command(Command),
-    Status(Status),
-}
-
-impl Saga {
-    fn command(&mut self, step: Step, undo: bool, now: Timestamp) -> Output {
-        self.stage = if undo { Stage::Undoing(step) } else { Stage::Doing(step) };
-        self.due = now + TIMEOUT_MS;
-        Output::Command(Command { step, undo, order: self.order.clone() })
-    }
-
-    fn end(&mut self, status: Status, now: Timestamp) -> Output {
-        self.stage = Stage::Ended;
-        self.due = now + REMEMBER_MS;
-        Output::Status(status)
-    }
-
-    /// Undoes the step before `step`; before the first one the order is cancelled.
-    fn back(&mut self, step: Step, now: Timestamp) -> Output {
-        match STEPS.iter().rev().skip_while(|s| **s != step).nth(1) {
-            Some(before) => self.command(*before, true, now),
-            None => self.end(Status::Cancelled { reason: self.reason.clone() }, now),
-        }
-    }
-
-    /// What a reply leads to; nothing when it isn't the one that is waited for, or undoing has failed.
-    fn replied(&mut self, reply: &Reply, now: Timestamp) -> Option<Output> {
-        match self.stage {
-            Stage::Doing(step) if reply.step == step && !reply.undo && reply.ok => {
-                Some(match STEPS.iter().skip_while(|s| **s != step).nth(1) {
-                    Some(next) => self.command(*next, false, now),
-                    None => self.end(Status::Confirmed, now),
-                })
-            }
-            Stage::Doing(step) if reply.step == step && !reply.undo => {
-                self.reason = reply.reason.clone().unwrap_or_else(|| format!("{step:?} failed"));
-                Some(self.back(step, now))
-            }
-            Stage::Undoing(step) if reply.step == step && reply.undo && reply.ok => Some(self.back(step, now)),
-            _ => None,
-        }
-    }
-
-    /// What time leads to; nothing when the saga may be forgotten.
-    fn timed_out(&mut self, now: Timestamp) -> Option<Output> {
-        match self.stage {
-            Stage::Ended => None,
-            Stage::Undoing(step) => Some(self.command(step, true, now)),
-            Stage::Doing(step) => {
-                self.reason = format!("{step:?} timed out");
-                Some(self.command(step, true, now))
-            }
-        }
-    }
-}
 
 struct Orchestrator;
 

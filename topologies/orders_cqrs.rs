@@ -8,6 +8,8 @@
 //! follows some milliseconds after the command: who must read what he wrote waits for the event. For plain rows without
 //! rules a table is enough.
 
+mod order;
+
 use millstream::{
     cli::{Entry, Format, Params, Topic},
     codec::serdes,
@@ -15,6 +17,7 @@ use millstream::{
     operator::{FixedKeyContext, FixedKeyProcessor, FixedKeyRecord},
     topology::{Consumed, Grouped, Materialized, Produced, StoreBuilder, StreamsBuilder, Topology},
 };
+use order::{Command, Event, Order, Rejection, Status, decide};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -31,56 +34,6 @@ pub const ENTRY: Entry = Entry {
     build,
 };
 
-/// What somebody wants of an order, the key; `id` tells commands apart.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Command {
-    id: String,
-    #[serde(flatten)]
-    what: Wish,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(tag = "command", rename_all = "lowercase")]
-enum Wish {
-    Place { customer: String, cents: i64 },
-    Pay { cents: i64 },
-    Ship,
-    Cancel,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Status {
-    Placed,
-    Paid,
-    Shipped,
-    Cancelled,
-}
-
-/// What has happened to an order.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Event {
-    command: String,
-    status: Status,
-    customer: String,
-    cents: i64,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Rejection {
-    command: String,
-    reason: String,
-}
-
-/// What the write side knows of an order.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Order {
-    customer: String,
-    cents: i64,
-    status: Status,
-    answered: Vec<String>,
-}
-
 /// A row of the read model.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Customer {
@@ -90,27 +43,6 @@ struct Customer {
 }
 
 type Answer = Result<Event, Rejection>;
-
-/// Customer, amount and status of the order after the command, or why it can't be.
-fn decide(order: Option<&Order>, wish: &Wish) -> Result<(String, i64, Status), &'static str> {
-    use Status::{Cancelled, Paid, Placed, Shipped};
-    let next = match (order.map(|o| o.status), wish) {
-        (None, Wish::Place { cents, .. }) if *cents <= 0 => return Err("an order is worth more than nothing"),
-        (None, Wish::Place { customer, cents }) => return Ok((customer.clone(), *cents, Placed)),
-        (None, _) => return Err("there is no such order"),
-        (Some(_), Wish::Place { .. }) => return Err("the order is there already"),
-        (Some(Placed), Wish::Pay { cents }) if order.is_some_and(|o| o.cents != *cents) => {
-            return Err("the amount is not that of the order");
-        }
-        (Some(Placed), Wish::Pay { .. }) => Paid,
-        (Some(_), Wish::Pay { .. }) => return Err("the order is not open for payment"),
-        (Some(Paid), Wish::Ship) => Shipped,
-        (Some(_), Wish::Ship) => return Err("only a paid order is shipped"),
-        (Some(Placed | Paid), Wish::Cancel) => Cancelled,
-        (Some(_), Wish::Cancel) => return Err("the order has ended"),
-    };
-    order.map(|o| (o.customer.clone(), o.cents, next)).ok_or("there is no such order")
-}
 
 struct Handler;
 
