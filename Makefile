@@ -19,7 +19,7 @@ CORE_BUILT := $(CARGO_TARGET_DIR)/core/release
 STAMP := $(CARGO_TARGET_DIR)/release/.millstream-full
 FULL_ID = $$({ rustc -V; grep -A1 -E '^name = "(librocksdb|rdkafka)-sys"' Cargo.lock; } | sha256sum | cut -c1-16)
 
-.PHONY: demo test tools fmt lint-core test-core simulate instructions micro deny chart full lint-full test-full bench growth latency demo-core demo-built demo-full systems core oracle oracle-random help
+.PHONY: demo test tools fmt lint-core test-core simulate instructions micro deny chart full lint-full test-full bench growth latency restart demo-core demo-built demo-full systems core oracle oracle-random help
 
 demo: ## the live demo: two replicas, one killed, every window checked (RocksDB where `make full` ran before)
 	@if [ "$$(cat $(STAMP) 2>/dev/null)" = "$(FULL_ID)" ]; then $(MAKE) --no-print-directory demo-full; else $(MAKE) --no-print-directory demo-core; fi
@@ -70,6 +70,9 @@ growth: tools full ## cost by partitions, keys and threads on a real broker (a q
 
 latency: tools full ## from input to committed result, beside Kafka Streams (five minutes); writes benches/LATENCY.md
 	$(CARGO_TARGET_DIR)/release/examples/latency
+
+restart: tools full ## from a SIGKILL to the next committed output, beside Kafka Streams (three minutes); writes benches/RESTART.md
+	$(CARGO_TARGET_DIR)/release/examples/restart
 
 micro: ## times of the same core paths (criterion)
 	$(CORE) bench $(CORE_FLAGS) -p topologies --bench micro
