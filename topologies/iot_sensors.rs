@@ -1,14 +1,14 @@
 //! `iot-sensors`: readings become minutes, and a sensor that falls silent an alert. [`bridge.rs`](iot_sensors/bridge.rs)
 //! brings the readings from an MQTT broker: `mqtt-bridge localhost:1883 sensors/+ readings bootstrap.servers=…`.
 //!
-//! Shows two clocks. The minutes follow the time of the readings, so a gateway that delivers late fills the right minute,
-//! and a replay gives the same ones. That a sensor is dead only the wall clock can tell, as nothing arrives: a schedule
+//! Shows two clocks. The minutes follow the time of the readings, so a gateway that delivers up to ten minutes late fills
+//! the right minute, and a replay gives the same ones; what is later goes to a topic of its own. That a sensor is dead only the wall clock can tell, as nothing arrives: a schedule
 //! looks every ten seconds, and tells once that a sensor was silent for five minutes, and once that it is back. MQTT tells
 //! some readings twice, so a minute holds its readings by time, and not their sum.
 //!
 //! Use it where absence matters. An alert here says that nothing was processed from the sensor, which may be the worker's
-//! own standing still; so the limit is well above the time of a restart. Readings that no sensor can have measured go to
-//! the dead-letter topic. Where `IOT_SENSORS_POSTGRES` says how to connect, each minute is a row of the table
+//! own standing still; so the limit is well above the time of a restart. Readings that no sensor can have measured, or at no
+//! such time, go to the dead-letter topic. Where `IOT_SENSORS_POSTGRES` says how to connect, each minute is a row of the table
 //! `sensor_minutes` too, updated as readings come.
 
 mod watch;
@@ -30,6 +30,10 @@ use watch::{Heard, Watch};
 const MINUTE: Duration = Duration::from_secs(60);
 const MINUTE_MS: i64 = 60_000;
 const GRACE: Duration = Duration::from_secs(600);
+/// How far a sensor's clock may be ahead of the broker's: one that is wrong must not end the minutes of all others.
+const AHEAD_MS: i64 = 60_000;
+/// Readings of a sensor's minute that are kept: a row must fit into a record.
+const MOST: usize = 6_000;
 /// What the sensors can measure, in thousandths of a degree Celsius.
 const RANGE: std::ops::RangeInclusive<i64> = -60_000..=125_000;
 
@@ -41,11 +45,13 @@ pub const ENTRY: Entry = Entry {
         Topic::new("sensor-minutes", Format::Windowed { size_ms: MINUTE_MS }, Format::Json),
         Topic::new("sensor-alerts", Format::String, Format::Json),
         Topic::new("readings-rejected", Format::String, Format::Json),
+        Topic::new("readings-late", Format::String, Format::Json),
     ],
     settings: &[
         ("deserialization.exception.handler", "continue"),
         ("processing.exception.handler", "continue"),
         ("errors.dead.letter.queue.topic.name", "readings-rejected"),
+        ("errors.late.topic.name", "readings-late"),
     ],
     build,
 };
@@ -99,6 +105,7 @@ impl Processor<String, Reading, String, Reading> for Check {
             Some(reading) if !RANGE.contains(&reading.millis) => {
                 Err(Fault::skip(format!("{} thousandths of a degree", reading.millis)))
             }
+            Some(reading) if reading.ts != record.timestamp => Err(Fault::skip("the sensor's clock is wrong")),
             _ => cx.forward(record),
         }
     }
@@ -108,8 +115,9 @@ fn build(params: &Params) -> Result<Topology> {
     let builder = StreamsBuilder::new();
     let (text, reading) = (serdes::string, serdes::json::<Reading>());
     builder.add_state_store(StoreBuilder::key_value("heard", text(), serdes::json::<Heard>()));
-    let readings = Consumed::with(text(), reading.clone())
-        .timestamp_extractor(|_, reading, broker, _| reading.map_or(broker, |r: &Reading| r.ts));
+    let readings = Consumed::with(text(), reading.clone()).timestamp_extractor(|_, reading, broker, _| {
+        reading.filter(|r: &&Reading| (0..=broker + AHEAD_MS).contains(&r.ts)).map_or(broker, |r| r.ts)
+    });
     let readings = builder.stream_with(params.input(0), readings);
     readings.process(|| Watch, &["heard"]).to_with(params.output(1), Produced::with(text(), serdes::json()));
     let minutes = readings
@@ -120,7 +128,9 @@ fn build(params: &Params) -> Result<Topology> {
             Minute::new,
             |_, reading, mut minute: Minute| {
                 let reading: &Reading = reading?;
-                minute.insert(reading.ts, reading.millis);
+                if minute.len() < MOST {
+                    minute.insert(reading.ts, reading.millis);
+                }
                 Some(minute)
             },
             Materialized::as_store("minutes").with_key_serde(text()).with_value_serde(serdes::json()),
@@ -165,6 +175,20 @@ mod tests {
     }
 
     #[test]
+    fn a_sensor_with_a_wrong_clock_harms_no_other_and_late_readings_are_kept() {
+        let mut driven = Driven::new(&ENTRY);
+        let mut at = |ts: i64, broker: i64| {
+            driven.pipe_at(0, json!("s1"), json!({"millis": 1, "ts": ts}), broker);
+            [0, 2, 3].map(|output| driven.read(output).len())
+        };
+        assert_eq!(at(1_200_000, 1_200_000), [1, 0, 0]);
+        assert_eq!(at(9_000_000, 1_200_000), [0, 1, 0], "ahead");
+        assert_eq!(at(-1, 1_200_000), [0, 1, 0], "before 1970");
+        assert_eq!(at(600_000, 1_200_000), [1, 0, 0], "ten minutes late");
+        assert_eq!(at(0, 1_200_000), [0, 0, 1], "later");
+    }
+
+    #[test]
     fn silence_is_told_once_and_so_is_its_end_over_a_crash() {
         let mut driven = Driven::new(&ENTRY);
         let alerts = |driven: &mut Driven| -> Vec<_> {
@@ -178,6 +202,8 @@ mod tests {
         driven.driver.crash().unwrap();
         driven.advance(600);
         assert_eq!(alerts(&mut driven), [false; 0], "told once");
+        read(&mut driven, 0, 0);
+        assert_eq!(alerts(&mut driven), [false; 0], "what is told again is no sign of life");
         read(&mut driven, 0, 1);
         read(&mut driven, 0, 2);
         assert_eq!(alerts(&mut driven), [false]);

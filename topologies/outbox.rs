@@ -3,8 +3,9 @@
 //! event of an aggregate once, in order, and keeps what came last.
 //!
 //! Shows an idempotent receiver. Ids of an aggregate rise (the table's own numbers, in the header `id`), so one number per
-//! aggregate tells what is new, where `deduplicator` keeps every id for an hour. What is not new was sent by a relay
-//! after its table was restored from a backup, or copied by hand: it goes to a topic of its own, and nobody counts it twice.
+//! aggregate tells what is new, where `deduplicator` keeps every id for an hour. What is not new was copied by hand, or
+//! sent again after the table was restored from a backup: it goes to a topic of its own, and nobody counts it twice. After
+//! such a restore the table's numbers must go on above the greatest that was ever given, or new events pass for repeats.
 //!
 //! Use it where the sender is not a Kafka transaction that you trust. Behind the relay alone, `read_committed` is enough.
 //! It does not help where ids of an aggregate can overtake each other: a late lower one would be taken for a repeat.
@@ -52,7 +53,9 @@ impl FixedKeyProcessor<String, String, Aggregate> for Inbox {
         cx: &mut FixedKeyContext<'_, String, Aggregate>,
         record: FixedKeyRecord<'_, String, String>,
     ) -> Result<()> {
-        let (Some(key), Some(event)) = (record.key(), record.value()) else { return Ok(()) };
+        let (Some(key), Some(event)) = (record.key(), record.value()) else {
+            return Err(Fault::skip("an event without an aggregate, or without a payload"));
+        };
         let id = record.headers().last("id").flatten().and_then(|id| std::str::from_utf8(id).ok()?.parse().ok());
         let id: i64 = id.ok_or_else(|| Fault::skip("no number in the header `id`"))?;
         let mut aggregates = cx.store::<String, Aggregate>("aggregates")?;

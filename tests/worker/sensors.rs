@@ -48,9 +48,10 @@ fn messages(sensor: i64, from: i64, to: i64) -> Vec<String> {
 }
 
 #[test]
-fn iot_sensors_brings_each_reading_of_mqtt_to_postgres_whatever_is_killed() {
+fn each_reading_of_mqtt_comes_to_postgres_over_kills_of_bridge_and_workers() {
     let (broker, server, mut mosquitto) = (Broker::shared(), Part::postgres(), Part::mosquitto());
-    let (input, outputs) = ("iot-sink-in", ["iot-sink-minutes", "iot-sink-alerts", "iot-sink-rejected"]);
+    let (input, outputs) =
+        ("iot-sink-in", ["iot-sink-minutes", "iot-sink-alerts", "iot-sink-rejected", "iot-sink-late"]);
     for topic in outputs.iter().chain([&input]) {
         broker.create_topic(topic, PARTITIONS);
     }
@@ -59,6 +60,7 @@ fn iot_sensors_brings_each_reading_of_mqtt_to_postgres_whatever_is_killed() {
         .set("input.topic", input)
         .set("output.topic", &outputs.join(","))
         .set("errors.dead.letter.queue.topic.name", outputs[2])
+        .set("errors.late.topic.name", outputs[3])
         .set("windowstore.changelog.additional.retention.ms", "864000000000")
         .variable("IOT_SENSORS_POSTGRES", server.database());
     let port = mosquitto.port;
@@ -95,7 +97,7 @@ fn iot_sensors_brings_each_reading_of_mqtt_to_postgres_whatever_is_killed() {
     let (mut amid_work, quarter) = (0, READINGS / 4);
     for round in 0..4 {
         let (from, to) = (round * quarter, (round + 1) * quarter);
-        let before = written();
+        let (before, rows) = (written(), found().len());
         thread::scope(|scope| {
             let publisher = scope.spawn(|| publish(&mosquitto, from, to));
             wait("readings", &mut || written() > before + quarter / 10);
@@ -107,7 +109,6 @@ fn iot_sensors_brings_each_reading_of_mqtt_to_postgres_whatever_is_killed() {
             mosquitto.start();
         }
         relay = bridge();
-        let rows = found().len();
         wait("minutes come", &mut || found().len() > rows);
         // In the middle of it; its partitions go to the other.
         let victim = round as usize % 2;

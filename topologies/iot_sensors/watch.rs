@@ -16,6 +16,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Heard {
     at: Timestamp,
+    /// Time of its newest reading: one that is told again is no sign of life.
+    newest: Timestamp,
     silent: bool,
 }
 
@@ -37,17 +39,21 @@ impl Processor<String, Reading, String, Alert> for Watch {
         record: Record<'_, String, Reading>,
     ) -> Result<()> {
         let Some(sensor) = record.key else { return Ok(()) };
-        let at = cx.system_time();
+        let (at, newest) = (cx.system_time(), record.timestamp);
         let mut heard = cx.store::<String, Heard>("heard")?;
-        let was_silent = heard.get(sensor)?.is_some_and(|heard| heard.silent);
-        heard.put(sensor, &Heard { at, silent: false })?;
+        let known = heard.get(sensor)?;
+        if known.as_ref().is_some_and(|known| newest <= known.newest) {
+            return Ok(());
+        }
+        heard.put(sensor, &Heard { at, newest, silent: false })?;
+        let was_silent = known.is_some_and(|known| known.silent);
         if was_silent { cx.forward(record.with_value(Some(&Alert { silent: false }))) } else { Ok(()) }
     }
 
     fn punctuate(&mut self, cx: &mut ProcessorContext<'_, String, Alert>, _: ScheduleId, now: Timestamp) -> Result<()> {
         let all = cx.store::<String, Heard>("heard")?.all()?;
-        for (sensor, Heard { at, .. }) in all.into_iter().filter(|(_, h)| !h.silent && h.at + SILENT_MS <= now) {
-            cx.store::<String, Heard>("heard")?.put(&sensor, &Heard { at, silent: true })?;
+        for (sensor, heard) in all.into_iter().filter(|(_, h)| !h.silent && h.at + SILENT_MS <= now) {
+            cx.store::<String, Heard>("heard")?.put(&sensor, &Heard { silent: true, ..heard })?;
             cx.forward(Record::new(Some(&sensor), Some(&Alert { silent: true }), now))?;
         }
         Ok(())
