@@ -288,8 +288,7 @@ impl Store {
             Some(found) => found,
             None => self.look_up(&row)?,
         };
-        // The cache may still show a row that has expired below it; what was there before is asked below.
-        let known = found.at.place.is_some_and(|place| self.open.holds(place)) || !live;
+        let known = found.at.place.is_some_and(|place| self.open.holds(place)) || self.is_expired(&row);
         let old = (!known && found.seen.value.is_some()).then_some(found.seen);
         let version = Version { value: value.map(Into::into), timestamp };
         self.open.put_held(found.at, version, old, headers, source);
