@@ -3,7 +3,7 @@
 use super::{Store, StoreKind, flaw::Flaw};
 use crate::record::{NO_TIMESTAMP, Offset, Timestamp};
 
-/// Pieces that a retention is cut into: a floor lies at most that much of a retention below the best one.
+/// Pieces that the time for which rows are kept is cut into: a floor lies at most one of them below the best one.
 const PIECES: i64 = 64;
 
 /// Positions of a changelog, ascending, each with a time that no row below it exceeds. There are about [`PIECES`] of
@@ -17,12 +17,12 @@ pub(super) struct Floors {
 impl Floors {
     /// Floors of a store of this kind, if its rows expire.
     pub fn of(kind: StoreKind) -> Option<Self> {
-        let retention_ms = match kind {
+        let kept_ms = match kind {
             StoreKind::Window { retention_ms, .. } => retention_ms,
-            StoreKind::Segmented(segmented) => segmented.retention_ms,
+            StoreKind::Segmented(segmented) => segmented.readable_ms().saturating_add(segmented.kept_ms),
             _ => return None,
         };
-        Some(Self { pairs: Vec::new(), step_ms: (retention_ms / PIECES).max(1) })
+        Some(Self { pairs: Vec::new(), step_ms: (kept_ms / PIECES).max(1) })
     }
 
     /// No row below `position` is of a time above `time`; both never go down.

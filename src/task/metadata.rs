@@ -8,6 +8,7 @@ use crate::{
     codec::murmur3,
     fault::{Fault, Result},
     record::{NO_TIMESTAMP, Timestamp},
+    state::StoreKind,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use std::collections::BTreeMap;
@@ -15,14 +16,17 @@ use std::collections::BTreeMap;
 const MAGIC: u8 = 2;
 /// `offset.metadata.max.bytes` of the brokers: a longer text is refused, and with it the commit.
 pub const METADATA_BYTES_MAX: usize = 4_096;
+/// What is left free by times that can be done without.
+const HEADROOM_BYTES: usize = 512;
 const SESSION: &str = "millstream.session";
 const COMMIT: &str = "millstream.commit";
 const STORE: &str = "millstream.store.";
 const FLOOR: &str = "millstream.floor.";
 
-/// Name under which the floor of a changelog travels: another topic of the same name, or another retention, has another.
-pub(super) fn floor_name(topic_id: &str, retention_ms: i64) -> String {
-    let hash = murmur3(format!("{topic_id} {retention_ms}").as_bytes());
+/// Name under which the floor of a changelog travels: another topic of the same name, or a store that keeps its rows for
+/// another time, has another.
+pub(super) fn floor_name(topic_id: &str, kind: StoreKind) -> String {
+    let hash = murmur3(format!("{topic_id} {kind:?}").as_bytes());
     let short = hash.iter().take(6).fold(0_u64, |short, byte| short << 8 | u64::from(*byte));
     format!("{FLOOR}{short:012x}")
 }
@@ -68,11 +72,12 @@ impl Metadata {
         Some(Stamp { session: *self.times.get(SESSION)?, commit: *self.times.get(COMMIT)? })
     }
 
-    /// Adds times that can be done without, if all of it still fits into one offset commit.
+    /// Adds times that can be done without, if all of it still fits into one offset commit, with room for what an operator
+    /// may add later: Kafka Streams, when it goes on, keeps what it does not know.
     pub(super) fn add_if_they_fit(&mut self, more: BTreeMap<String, i64>) {
         let mut times = self.times.clone();
         times.extend(more);
-        if encoded_len(&times) <= METADATA_BYTES_MAX {
+        if encoded_len(&times) <= METADATA_BYTES_MAX - HEADROOM_BYTES {
             self.times = times;
         }
     }
@@ -219,8 +224,8 @@ mod tests {
 
     #[test]
     fn floors_are_left_out_where_they_do_not_fit() {
-        let floors = || BTreeMap::from([(floor_name("topic", 1), 7)]);
-        for (count, fits) in [(40, true), (48, false)] {
+        let floors = || BTreeMap::from([("millstream.floor.0123456789ab".into(), 7)]);
+        for (count, fits) in [(30, true), (40, false)] {
             let mut metadata = named(count);
             let before = metadata.clone();
             metadata.add_if_they_fit(floors());
@@ -229,8 +234,9 @@ mod tests {
     }
 
     #[test]
-    fn a_floor_is_of_one_topic_and_one_retention() {
-        let names = [("a", 1), ("a", 2), ("b", 1)].map(|(topic_id, retention_ms)| floor_name(topic_id, retention_ms));
+    fn a_floor_is_of_one_topic_and_one_time_for_which_rows_are_kept() {
+        let kind = |retention_ms| StoreKind::Window { size_ms: 1, retention_ms };
+        let names = [("a", 1), ("a", 2), ("b", 1)].map(|(topic_id, ms)| floor_name(topic_id, kind(ms)));
         assert!(names[0] != names[1] && names[0] != names[2]);
         assert_eq!(names[0].len(), "millstream.floor.".len() + 12);
     }

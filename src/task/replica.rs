@@ -100,8 +100,8 @@ impl Slot {
     /// Name under which the floor of the changelog travels; `None` where rows do not expire, or the log is not known by
     /// an id.
     pub(super) fn floor_name(&self) -> Option<String> {
-        let retention_ms = self.store.spec().retention_ms().filter(|_| self.expires() && self.source.is_none())?;
-        (!self.topic_id.is_empty()).then(|| floor_name(&self.topic_id, retention_ms))
+        let known = self.expires() && self.source.is_none() && !self.topic_id.is_empty();
+        known.then(|| floor_name(&self.topic_id, self.store.spec().kind))
     }
 }
 

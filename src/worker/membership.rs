@@ -224,6 +224,7 @@ impl Worker {
         for held in self.tasks.values_mut().filter(|h| h.owned) {
             held.owned = false;
             held.suspended_at = now;
+            held.restore = None;
             for queue in held.task.queues() {
                 queue.reset();
             }
