@@ -55,7 +55,12 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "Name of this process at the brokers; by default made of application and process id.",
     ),
-    s("commit.interval.ms", MS, "100", "Longest time between two commits; 30000 by default at least once."),
+    s(
+        "commit.interval.ms",
+        MS,
+        "100",
+        "Time between two commits, from start to start while the worker keeps up; 30000 by default at least once.",
+    ),
     s(
         "deserialization.exception.handler",
         Kind::OneOf(&["fail", "continue"]),

@@ -228,9 +228,9 @@ impl Worker {
     fn commit_done(&mut self, now: Timestamp, sent: Sent) {
         self.transaction = Transaction::Idle;
         self.last_commit = now;
-        // Who keeps up commits at the interval's pace. A backlog is better worked off in large transactions, and a commit
-        // takes a good part of a short interval.
-        self.interval_from = if sent.kept_up { sent.at } else { now };
+        // Who keeps up commits at the interval's pace, but works for half of an interval at least. A backlog is better
+        // worked off in large transactions, and a commit takes a good part of a short interval.
+        self.interval_from = if sent.kept_up { sent.at.max(now - self.settings.commit_interval_ms / 2) } else { now };
         self.aborts = 0;
         self.backoff_until = 0;
         self.totals.commit_done(now - sent.at);
