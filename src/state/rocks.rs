@@ -31,6 +31,8 @@ const END: [u8; 1] = [ROW + 1];
 const SAVED_FORMAT: u8 = 1;
 /// Bits of bloom filter for each row; one read in a hundred for a row that isn't there goes to the disk.
 const BLOOM_BITS: f64 = 10.0;
+/// What a memtable takes at a time.
+const ARENA_BLOCK_BYTES: usize = 64 << 10;
 
 /// What all databases of a process share: one block cache and one limit for memtables.
 pub struct RocksRuntime {
@@ -168,6 +170,8 @@ impl RocksRuntime {
         options.set_compression_type(DBCompressionType::Lz4);
         options.set_write_buffer_manager(&self.buffers);
         options.set_write_buffer_size(self.write_buffer_bytes.max(1 << 16));
+        // A memtable takes memory in blocks, by default of a megabyte: hundreds of tasks would flush each other's.
+        options.set_arena_block_size(ARENA_BLOCK_BYTES);
         options.set_keep_log_file_num(2);
         options.set_max_log_file_size(1 << 20);
         options.set_stats_dump_period_sec(0);
