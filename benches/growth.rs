@@ -88,7 +88,9 @@ struct Bench {
     java: Java,
     scratch: tempfile::TempDir,
     runs: usize,
+    /// What the input topic holds, and its name.
     loaded: Option<(i32, u64, u64)>,
+    topic: String,
 }
 
 fn main() -> ExitCode {
@@ -97,7 +99,8 @@ fn main() -> ExitCode {
     let scale: f64 = option("--scale").map_or(1.0, |n| n.parse().expect("--scale takes a number"));
     let only = option("--only");
     let scratch = tempfile::tempdir().expect("a directory");
-    let mut bench = Bench { broker: Broker::start(), java: Java::build(), scratch, runs: 0, loaded: None };
+    let mut bench =
+        Bench { broker: Broker::start(), java: Java::build(), scratch, runs: 0, loaded: None, topic: String::new() };
     let (mut text, mut kept) = (head(), true);
     for curve in CURVES.iter().filter(|c| only.as_ref().is_none_or(|o| c.name == o)) {
         let measured: Vec<Used> =
@@ -130,10 +133,13 @@ impl Bench {
         let input = (point.partitions, point.keys, point.records(scale));
         if self.loaded != Some(input) {
             let [partitions, keys, n] = [input.0.to_string(), input.1.to_string(), input.2.to_string()];
-            let load = ["load", "--topic", "in", "--recreate", "--partitions", &partitions, "--keys", &keys, "--n", &n];
+            // A topic that is made anew under its old name is not always known to all at once.
+            let topic = format!("in-{}", self.runs);
+            let load = ["load", "--topic", &topic, "--partitions", &partitions, "--keys", &keys, "--n", &n];
             let done = self.java.command(&self.broker.address, HEAP, &load).status();
             assert!(done.is_ok_and(|s| s.success()), "the input is loaded");
             self.loaded = Some(input);
+            self.topic = topic;
         }
         let id = format!("growth-{}", self.runs);
         let state = self.scratch.path().join(&id);
@@ -143,7 +149,7 @@ impl Bench {
             ("application.id", id.as_str()),
             ("bootstrap.servers", &self.broker.address),
             ("state.dir", state.to_str().expect("a plain path")),
-            ("input.topic", "in"),
+            ("input.topic", &self.topic),
             ("output.topic", &format!("{id}-out")),
             ("windowstore.changelog.additional.retention.ms", TEN_THOUSAND_DAYS_MS),
             ("memory.limit", &format!("{LIMIT_MIB}MiB")),
