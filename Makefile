@@ -88,8 +88,9 @@ lint-full: ## clippy and the documentation's links with all features
 bench: tools full ## the worker and Kafka Streams side by side on a real broker (an hour); writes benches/RESULTS.md
 	$(CARGO_TARGET_DIR)/release/examples/side_by_side
 
-test-full: ## all tests with all features, real brokers included
-	cargo test --release --locked --workspace
+test-full: ## unit tests with all features, and what needs real brokers; the pure core's tests run in test-core and simulate
+	cargo test --release --locked --workspace --lib --bins --examples --test command_line --test kafka --test worker
+	cargo test --release --locked --workspace --doc
 
 oracle: ## Kafka Streams itself writes tests/oracle/expected anew (Java, Maven); no change means that it stands
 	@tests/oracle/kafka-streams/run --out tests/oracle/expected tests/oracle/scenarios

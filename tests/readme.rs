@@ -1,4 +1,4 @@
-//! What README, image and chart say of settings and files is what the program knows.
+//! What README, image, chart and Makefile say of settings, files and tests is what there is.
 
 use millstream::config::SETTINGS;
 
@@ -51,5 +51,26 @@ fn the_image_and_the_chart_name_settings_that_there_are() {
     assert!(names.len() >= 9, "names found: {names:?}");
     for name in names {
         assert!(SETTINGS.iter().any(|s| s.name == name), "`{name}` is no setting");
+    }
+}
+
+/// Tests that need the full build, in these manifests.
+fn full_tests(manifests: &[&str]) -> Vec<String> {
+    let tests =
+        manifests.iter().flat_map(|manifest| manifest.split("\n[").filter(|table| table.starts_with("[test]]")));
+    let needy = tests.filter(|table| table.contains("required-features"));
+    let name = |table: &str| Some(table.split_once("name = \"")?.1.split_once('"')?.0.to_owned());
+    needy.filter_map(name).collect()
+}
+
+#[test]
+fn make_test_runs_each_test_that_needs_the_full_build() {
+    let makefile = include_str!("../Makefile");
+    let tests = full_tests(&[include_str!("../Cargo.toml"), include_str!("../topologies/Cargo.toml")]);
+    assert_eq!(tests, ["kafka", "worker"]);
+    let (_, recipe) = makefile.split_once("\ntest-full:").expect("the step is there");
+    let recipe = recipe.split_once("\n\n").expect("its end").0;
+    for name in tests {
+        assert!(recipe.contains(&format!("--test {name}")), "test-full leaves {name} out");
     }
 }
