@@ -12,6 +12,7 @@ mod broker;
 #[path = "chart.rs"]
 mod chart;
 #[path = "programs.rs"]
+#[expect(dead_code, reason = "other benchmarks use the rest")]
 mod programs;
 
 use broker::Broker;

@@ -15,7 +15,7 @@ mod broker;
 mod programs;
 
 use broker::Broker;
-use programs::{HEAP, Java, machine, worker};
+use programs::{HEAP, Java, Running, machine, worker};
 use rdkafka::{
     ClientConfig, Message as _,
     consumer::{BaseConsumer, Consumer as _},
@@ -24,7 +24,7 @@ use rdkafka::{
 use std::{
     fmt::Write as _,
     fs,
-    process::{Child, Command, Stdio},
+    process::Command,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -47,16 +47,6 @@ const PROGRAMS: [Program; 3] = [
     Program { name: "Kafka Streams", worker: false, commit_ms: "100" },
     Program { name: "millstream", worker: true, commit_ms: "20" },
 ];
-
-/// A running program, which ends with its value.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _gone = self.0.kill();
-        let _gone = self.0.wait();
-    }
-}
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
@@ -99,7 +89,7 @@ fn start(broker: &Broker, java: &Java, program: Program, id: &str, state: &str) 
     for topic in [&input, &output] {
         broker.create_topic(topic, PARTITIONS);
     }
-    let mut command = if program.worker {
+    let command = if program.worker {
         let mut command = Command::new(worker());
         command.args(["run", "bench-window-count"]);
         for (name, value) in [
@@ -122,7 +112,7 @@ fn start(broker: &Broker, java: &Java, program: Program, id: &str, state: &str) 
         command.args(["--state-dir", state, "--commit-ms", program.commit_ms, "--stay"]);
         command
     };
-    Running(command.stdout(Stdio::null()).spawn().expect("the program starts"))
+    Running::start(command)
 }
 
 fn now_ms() -> i64 {

@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::Instant,
 };
 
@@ -73,6 +73,22 @@ pub fn measure(mut command: Command) -> Used {
         cpu_s: seconds(usage.ru_utime) + seconds(usage.ru_stime),
         wall_s: start.elapsed().as_secs_f64(),
         rss_mb: usage.ru_maxrss as f64 * 1024.0 / 1e6,
+    }
+}
+
+/// A running program, which ends with its value.
+pub struct Running(Child);
+
+impl Running {
+    pub fn start(mut command: Command) -> Self {
+        Self(command.stdout(Stdio::null()).spawn().expect("the program starts"))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _gone = self.0.wait();
     }
 }
 

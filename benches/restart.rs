@@ -14,7 +14,7 @@ mod broker;
 mod programs;
 
 use broker::Broker;
-use programs::{HEAP, Java, TEN_THOUSAND_DAYS_MS, machine, worker};
+use programs::{HEAP, Java, Running, TEN_THOUSAND_DAYS_MS, machine, worker};
 use rdkafka::{
     ClientConfig,
     consumer::{BaseConsumer, Consumer as _},
@@ -22,7 +22,7 @@ use rdkafka::{
 use std::{
     fmt::Write as _,
     fs,
-    process::{Child, Command, Stdio},
+    process::Command,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
@@ -46,16 +46,6 @@ const CASES: [Case; 4] = [
     Case { name: "millstream, session timeout 10 s", worker: true, fixed: false },
     Case { name: "Kafka Streams, session timeout 45 s", worker: false, fixed: false },
 ];
-
-/// Ends the process with its value.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _gone = self.0.kill();
-        let _gone = self.0.wait();
-    }
-}
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
@@ -136,7 +126,7 @@ fn count(address: &str, topic: &str, seen: &AtomicU64, stop: &AtomicBool) {
 
 fn command(broker: &Broker, java: &Java, case: &Case, id: &str, state: &str) -> Running {
     let out = format!("{id}-out");
-    let mut command = if case.worker {
+    let command = if case.worker {
         let mut command = Command::new(worker());
         command.args(["run", "bench-window-count"]);
         for (name, value) in [
@@ -165,5 +155,5 @@ fn command(broker: &Broker, java: &Java, case: &Case, id: &str, state: &str) -> 
         }
         command
     };
-    Running(command.stdout(Stdio::null()).spawn().expect("the program starts"))
+    Running::start(command)
 }

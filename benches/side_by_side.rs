@@ -10,6 +10,7 @@
 #[expect(dead_code, reason = "the tests use the rest")]
 mod broker;
 #[path = "programs.rs"]
+#[expect(dead_code, reason = "other benchmarks use the rest")]
 mod programs;
 
 use broker::Broker;

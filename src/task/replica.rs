@@ -79,6 +79,9 @@ pub struct Slot {
     pub cluster_id: String,
     /// Id of the changelog topic.
     pub topic_id: String,
+    /// Name under which the floor of the changelog travels; `None` where rows do not expire, or the log is not known by
+    /// an id.
+    floor_name: Option<Arc<str>>,
     /// Where the running restore ends; `None` when there is none.
     pub target: Option<Offset>,
     /// True when the running restore reads all that the log holds: of a source partition input may still be to come.
@@ -97,11 +100,9 @@ impl Slot {
         self.changelog.is_some() && self.store.spec().retention_ms().is_some()
     }
 
-    /// Name under which the floor of the changelog travels; `None` where rows do not expire, or the log is not known by
-    /// an id.
-    pub(super) fn floor_name(&self) -> Option<String> {
-        let known = self.expires() && self.source.is_none() && !self.topic_id.is_empty();
-        known.then(|| floor_name(&self.topic_id, self.store.spec().kind))
+    /// Where a restore may start, as the times of committed metadata say.
+    pub(super) fn floor_in(&self, times: &BTreeMap<String, i64>) -> Option<Offset> {
+        times.get(self.floor_name.as_deref()?).copied()
     }
 }
 
@@ -118,18 +119,23 @@ impl Replica {
     /// Adds an opened store.
     pub fn push(&mut self, task: TaskId, plan: &StorePlan, store: Store, cluster_id: String, topic_id: String) {
         let changelog = plan.changelog.as_ref().map(|topic| TopicPartition::new(Arc::clone(topic), task.partition));
-        self.slots.push(Slot {
+        let mut slot = Slot {
             latest: store.stream_time(),
             store,
             changelog,
             source: plan.source.clone(),
             cluster_id,
             topic_id,
+            floor_name: None,
             target: None,
             whole: true,
             asked_at: 0,
             restored: 0,
-        });
+        };
+        if slot.expires() && slot.source.is_none() && !slot.topic_id.is_empty() {
+            slot.floor_name = Some(floor_name(&slot.topic_id, slot.store.spec().kind).into());
+        }
+        self.slots.push(slot);
     }
 
     /// Starts the restore of a store up to `end`. `whole` says that the log ends there.
@@ -186,7 +192,8 @@ impl Replica {
 
     /// By name, where a restore of each store may start once the open transaction is committed.
     pub(super) fn floors(&self) -> BTreeMap<String, Offset> {
-        self.slots.iter().filter_map(|slot| Some((slot.floor_name()?, slot.store.changelog_floor()?))).collect()
+        let floor = |slot: &Slot| Some((slot.floor_name.as_deref()?.to_owned(), slot.store.changelog_floor()?));
+        self.slots.iter().filter_map(floor).collect()
     }
 
     /// Hands the dirty rows of all stores to the outbox as changelog records.

@@ -148,8 +148,8 @@ impl Task {
 
     /// Where the committed metadata says that a store's restore may start.
     pub fn recall_floor(&self, slot: usize) -> Option<Offset> {
-        let name = self.replica.slots[slot].floor_name()?;
-        self.committed.iter().filter_map(|c| Metadata::decode(&c.metadata).times.get(&name).copied()).max()
+        let slot = &self.replica.slots[slot];
+        self.committed.iter().filter_map(|c| slot.floor_in(&Metadata::decode(&c.metadata).times)).max()
     }
 
     /// True between a start and [`Task::stop`].
