@@ -11,8 +11,8 @@ use crate::{
 };
 use bytes::Bytes;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, DB, DBCompressionType, ErrorKind, Options, ReadOptions, WriteBatch,
-    WriteBufferManager, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, DB, DBCompressionType, ErrorKind, Options,
+    ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
 };
 use std::{
     collections::BTreeMap,
@@ -163,6 +163,11 @@ impl RocksRuntime {
         blocks.set_bloom_filter(BLOOM_BITS, false);
         blocks.set_cache_index_and_filter_blocks(true);
         blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        // In pieces of a block's size. A whole filter is larger than a megabyte: of ten million rows in a small cache, each
+        // look-up would read and check one again.
+        blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+        blocks.set_partition_filters(true);
+        blocks.set_pin_top_level_index_and_filter(true);
         let mut options = Options::default();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
