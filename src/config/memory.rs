@@ -28,7 +28,7 @@ pub(super) fn shares(limit: i64) -> Result<[(&'static str, i64); 6]> {
     }
     let budget = limit - BASE;
     let overlay = (budget / 28).min(OVERLAY_MAX);
-    let table = budget / 2 + (budget / 28 - overlay) * OVERLAY_FACTOR;
+    let table = budget / 28 * 13 + (budget / 28 - overlay) * OVERLAY_FACTOR;
     Ok([
         ("state.memory.bytes", table),
         ("state.persist.bytes", (table / 7).min(PERSIST_MAX)),
@@ -55,7 +55,7 @@ mod tests {
                 + share(limit, "transaction.overlay.max.bytes") * OVERLAY_FACTOR
                 + share(limit, "rocksdb.block.cache.bytes")
                 + share(limit, "rocksdb.write.buffer.bytes")
-                + share(limit, "fetch.queue.max.bytes");
+                + share(limit, "fetch.queue.max.bytes") * 3 / 2;
             assert!(sum + BASE <= limit, "{limit}: {sum}");
             assert!(sum + BASE >= limit - limit / 5, "{limit}: {sum} leaves too much");
         }

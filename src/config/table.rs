@@ -89,7 +89,7 @@ pub const SETTINGS: &[Setting] = &[
         "fetch.queue.max.bytes",
         Kind::Bytes,
         "16777216",
-        "Input fetched ahead by the Kafka clients, divided among all partitions, in bytes.",
+        "Input fetched ahead by the Kafka clients, and half as much again in the queues of tasks, in bytes, divided among partitions.",
     ),
     s("group.instance.id", Kind::Text, "", "Static membership: the member's lasting id; a thread adds its number."),
     s("group.join.timeout.ms", MS, "600000", "How long to wait for a group that members of another program hold."),
@@ -119,7 +119,12 @@ pub const SETTINGS: &[Setting] = &[
     ),
     s("num.stream.threads", Kind::Int { min: 1, max: 1024 }, "1", "Stream threads of this process."),
     s("output.topic", Kind::Text, "", "Output topic of a topology with one output; by default the topology's own."),
-    s("partition.queue.max.bytes", Kind::Bytes, "1048576", "Records of one partition waiting in memory, in bytes."),
+    s(
+        "partition.queue.max.bytes",
+        Kind::Bytes,
+        "1048576",
+        "Records of one partition waiting in its task's queue, in bytes, where fetch.queue.max.bytes leaves it so many.",
+    ),
     s(
         "process.id",
         Kind::Text,
@@ -183,13 +188,13 @@ pub const SETTINGS: &[Setting] = &[
     s(
         "state.memory.bytes",
         Kind::Bytes,
-        "117440512",
+        "109051904",
         "Rows of state stores in memory, shared by all threads, in bytes.",
     ),
     s(
         "state.persist.bytes",
         Kind::Bytes,
-        "16777216",
+        "15578843",
         "Unsaved rows of one store that are written to disk at once, in bytes.",
     ),
     s(

@@ -20,6 +20,7 @@ pub fn worker_settings(config: &Config, threads: usize, accept_reset: bool) -> S
         commit_interval_ms: config.int("commit.interval.ms"),
         max_task_idle_ms: config.int("max.task.idle.ms"),
         partition_queue_bytes_max: config.size("partition.queue.max.bytes"),
+        queues_bytes_max: share("fetch.queue.max.bytes") / 2,
         outbox_bytes_max: config.size("transaction.outbox.max.bytes"),
         overlay_bytes_max: share("transaction.overlay.max.bytes"),
         sink_bytes_max: share("transaction.sink.max.bytes"),

@@ -60,6 +60,7 @@ impl Worker {
         for (id, committed) in wanted {
             self.adopt(now, id, committed);
         }
+        self.share_queues();
     }
 
     /// An input whose partition count is no longer the one the topology was resolved with.

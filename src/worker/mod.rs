@@ -78,6 +78,8 @@ pub struct Worker {
     interval_from: Timestamp,
     /// True when all input that was known has been processed at some time since the last commit.
     keeps_up: bool,
+    /// Bytes of waiting records above which a partition's flow is turned off.
+    queue_bytes_max: usize,
     aborts: u32,
     backoff_until: Timestamp,
     /// The task whose turn is next.
@@ -116,6 +118,7 @@ impl Worker {
             last_commit: 0,
             interval_from: 0,
             keeps_up: false,
+            queue_bytes_max: 0,
             aborts: 0,
             backoff_until: 0,
             turn: 0,

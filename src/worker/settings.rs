@@ -23,6 +23,9 @@ pub struct Settings {
     pub max_task_idle_ms: i64,
     /// Records of one partition that wait in its queue, in bytes; above it the partition's flow is turned off.
     pub partition_queue_bytes_max: usize,
+    /// Half of `fetch.queue.max.bytes`, this worker's share: records that wait in the queues of all partitions, in bytes. Each
+    /// has an equal part, at most `partition_queue_bytes_max`.
+    pub queues_bytes_max: usize,
     /// Bytes in the outbox at which a part of it is sent before the commit.
     pub outbox_bytes_max: usize,
     /// Uncommitted rows of all stores, in bytes, at which a commit is due.
@@ -72,12 +75,13 @@ impl Default for Settings {
             commit_interval_ms: 100,
             max_task_idle_ms: 0,
             partition_queue_bytes_max: 1 << 20,
+            queues_bytes_max: 8 << 20,
             outbox_bytes_max: 1 << 20,
             overlay_bytes_max: 8 << 20,
             sink_bytes_max: 4 << 20,
             cache_bytes_max: 10 << 20,
-            table_bytes_max: 112 << 20,
-            persist_bytes: 16 << 20,
+            table_bytes_max: 104 << 20,
+            persist_bytes: (104 << 20) / 7,
             persist_interval_ms: 30_000,
             changelog_deduplicate: true,
             abort_backoff_ms: 50,

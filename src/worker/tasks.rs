@@ -16,6 +16,9 @@ use std::{collections::BTreeMap, sync::Arc};
 /// Time between two log lines of one restore, in milliseconds.
 const RESTORE_TOLD_MS: i64 = 10_000;
 
+/// However many partitions there are, each has room for so many bytes.
+const QUEUE_BYTES_MIN: usize = 64 << 10;
+
 impl Worker {
     pub(super) fn open(&mut self, id: TaskId) {
         let request = self.request();
@@ -322,6 +325,13 @@ impl Worker {
         self.fetches = fetches;
     }
 
+    /// Divides the room for waiting records among the partitions of all tasks.
+    pub(super) fn share_queues(&mut self) {
+        let partitions: usize = self.tasks.values().map(|h| h.task.committed.len()).sum();
+        let share = self.settings.queues_bytes_max / partitions.max(1);
+        self.queue_bytes_max = share.max(QUEUE_BYTES_MIN).min(self.settings.partition_queue_bytes_max);
+    }
+
     /// Records, or only a position, of a current fetch. What an older fetch brings is stale and dropped.
     pub(super) fn fetched(
         &mut self,
@@ -331,7 +341,7 @@ impl Worker {
         position: Offset,
         end: Offset,
     ) {
-        let limit = self.settings.partition_queue_bytes_max;
+        let limit = self.queue_bytes_max;
         for held in self.tasks.values_mut().filter(|h| h.running()) {
             let Some(queue) = held.task.queue(partition) else { continue };
             if queue.fetch != Some(fetch) {
@@ -348,7 +358,7 @@ impl Worker {
 
     /// Lets partitions flow again whose queue is half empty.
     pub(super) fn resume_flow(&mut self, id: TaskId) {
-        let limit = self.settings.partition_queue_bytes_max / 2;
+        let limit = self.queue_bytes_max / 2;
         let Some(held) = self.tasks.get_mut(&id) else { return };
         for queue in held.task.queues() {
             if !queue.flowing && queue.bytes() <= limit {
