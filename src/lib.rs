@@ -38,9 +38,10 @@
 //! 5. Sinks choose the partition, encode, and append to the outbox.
 //! 6. A commit falls due by time or by size. Record caches forward what they held back, each store turns its overlay
 //!    into changelog records, the outbox is sent, and the offsets go with it: [`Effect::Commit`](worker::Effect::Commit).
-//! 7. The driver answers with one of five [`Outcome`](worker::Outcome)s. Committed: the overlay's rows move to the
-//!    table. Aborted: each touched task starts again from the last commit. Unknown: a new producer finds out which of
-//!    the two it was. Lost or fenced: others own the partitions, and nothing more is written.
+//! 7. Until the driver answers, records go on into a second overlay. The answer is one of five
+//!    [`Outcome`](worker::Outcome)s. Committed: the first overlay's rows move to the table. Aborted: each task starts
+//!    again from the last commit. Unknown: a new producer finds out which of the two it was. Lost or fenced: others own
+//!    the partitions, and nothing more is written.
 //! 8. Later, off the record's path, rows of the table reach the disk in sorted batches, each with the changelog
 //!    position that it brings the disk up to. After a crash only what lies above that position is read again.
 //!

@@ -78,17 +78,22 @@ fn honest(guarantee: Guarantee, count: u64) {
     let faults = of(|r| r.faults as u64);
     let commits = of(|r| r.commits);
     let rebalances = of(|r| r.rebalances as u64);
+    let beside = of(|r| r.beside);
     eprintln!(
         "{guarantee:?}: {count} seeds in {seconds:.1} s ({:.0} a minute), medians: {records} records, {faults} faults, \
-         {commits} commits, {rebalances} rebalances",
+         {commits} commits, {rebalances} rebalances, {beside} records beside a commit",
         count as f64 * 60.0 / seconds
     );
     assert!(failed.is_empty(), "{} of {count} seeds failed", failed.len());
     assert!(records >= 200 && faults >= 4 && commits >= 20 && rebalances >= 2, "the seeds are too easy");
+    assert!(beside >= 15, "commits stop the work");
     let share = |f: fn(&Report) -> bool| reports.iter().filter(|(_, r)| f(r)).count() as u64;
     let (purged, kept) = (share(|r| r.purged), share(|r| r.kept_forever));
     eprintln!("{guarantee:?}: {purged} seeds purged a repartition topic, {kept} raised a changelog's retention");
     assert!(purged > count / 10 && kept > count / 10, "topics were left alone");
+    let refused = share(|r| r.refused_beside > 0);
+    eprintln!("{guarantee:?}: in {refused} seeds a commit did not end well beside which more was processed");
+    assert!(refused > count / 10, "only good commits were worked beside");
     let stale = share(|r| r.stale_rows > 0);
     eprintln!("{guarantee:?}: in {stale} seeds a row came to a sink that had a newer one");
     assert!(stale > count / 10, "no row was late");

@@ -110,7 +110,7 @@ fn on_kafka(mut config: Config, topology: Arc<Topology>, command: &args::Run, st
         state,
         stop: stop.flag(),
         publish: Arc::new(move |thread, snapshot| board.publish(thread, snapshot)),
-        calls: Arc::new(move |thread, call| calls.enter(thread, call)),
+        calls: Arc::new(move |thread, call, inside| calls.in_call(thread, call, inside)),
         desk,
     };
     kafka::run(config, run).map_err(failed)?;

@@ -20,8 +20,8 @@ pub fn text(board: &Board, stores: Option<&Stores>, now: Timestamp) -> prometheu
     for v in &vitals {
         let thread = v.thread.to_string();
         page.add("millstream_thread_silent_seconds", &[&thread], v.age_ms as f64 / 1e3);
-        if let Some((call, for_ms)) = v.call {
-            page.add("millstream_thread_call_seconds", &[&thread, call], for_ms as f64 / 1e3);
+        for (call, for_ms) in &v.calls {
+            page.add("millstream_thread_call_seconds", &[&thread, call], *for_ms as f64 / 1e3);
         }
         of_thread(&mut page, &thread, &v.snapshot, now);
         for (sub, counters) in &v.snapshot.counters {

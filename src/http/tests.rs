@@ -103,7 +103,7 @@ fn full_board() -> Board {
     figures.extend(["pinned_block_cache_bytes", "write_buffer_bytes"].map(|name| figure(name, None)));
     let board = Board::new(2, 60_000).with_disk(Some(Arc::new(move || figures.clone())));
     board.publish(0, snapshot("running"));
-    board.enter(0, Some("commit_transaction"));
+    board.in_call(0, "commit_transaction", true);
     board
 }
 

@@ -33,5 +33,5 @@ pub(super) fn former_threads(home: &StateHome, clients: &Clients, count: usize, 
 }
 
 fn register(clients: &Clients, number: usize) -> Result<()> {
-    Producer::new(clients.clone(), number, true, Calls::new(number, Arc::new(|_, _| {}))).replace()
+    Producer::new(clients.clone(), number, true, Calls::new(number, Arc::new(|_, _, _| {}))).replace()
 }

@@ -5,6 +5,7 @@
 mod admin;
 mod calls;
 mod clients;
+mod committer;
 mod config_check;
 mod consumer;
 mod dead_letters;

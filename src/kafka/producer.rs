@@ -9,7 +9,7 @@ use super::{
 use crate::{
     fault::{Fault, Remedy, Result},
     record::OutRecord,
-    worker::{CommitOffset, GroupMetadata, Outcome, Stage, Timings},
+    worker::{CommitOffset, GroupMetadata, Outcome, Stage},
 };
 use rdkafka::{
     ClientContext, Offset as RdOffset, TopicPartitionList,
@@ -209,8 +209,13 @@ impl Producer {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Adds the offsets and commits. `timings` learns how long each took.
-    pub fn commit(&mut self, offsets: &[CommitOffset], group: &GroupMetadata, timings: &mut Timings) -> Outcome {
+    /// Adds the offsets and commits. `took_us` learns how long each took, in microseconds.
+    pub fn commit(
+        &mut self,
+        offsets: &[CommitOffset],
+        group: &GroupMetadata,
+        took_us: &mut Vec<(Stage, i64)>,
+    ) -> Outcome {
         let Some(rk) = self.rk().filter(|_| !self.broken) else { return Outcome::Fenced };
         let list = offset_list(offsets);
         let start = Instant::now();
@@ -222,7 +227,7 @@ impl Producer {
                     return outcome;
                 }
             }
-            timings.commit(Stage::Offsets, micros(start));
+            took_us.push((Stage::Offsets, micros(start)));
         }
         let ending = Instant::now();
         let _in = self.calls.enter("commit_transaction");
@@ -232,7 +237,7 @@ impl Producer {
             }
             self.poll(Duration::ZERO);
         }
-        timings.commit(Stage::End, micros(ending));
+        took_us.push((Stage::End, micros(ending)));
         self.open = false;
         Outcome::Committed
     }

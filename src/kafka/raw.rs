@@ -237,6 +237,9 @@ fn headers(message: &sys::rd_kafka_message_t) -> Headers {
 /// The handle of a topic, for sending without looking its name up.
 pub(super) struct TopicHandle(*mut sys::rd_kafka_topic_t);
 
+// SAFETY: librdkafka's handles may be used from any thread, and this one is the only reference through us.
+unsafe impl Send for TopicHandle {}
+
 impl TopicHandle {
     pub fn new(rk: *mut sys::rd_kafka_t, topic: &str) -> Option<Self> {
         let name = c(topic);

@@ -2,6 +2,7 @@
 
 use super::{
     calls::{Calls, TellCall},
+    committer::{Committer, Ended, Job},
     consumer::{Consumer, Reset},
     deliver::Delivery,
     helpers::{Answers, Helpers, Shared},
@@ -15,8 +16,7 @@ use crate::{
     sink::Sinks,
     topology::{OffsetReset, Resolved, Topology},
     worker::{
-        CommitOffset, Desk, Effect, Event, GroupMetadata, Guarantee, NEVER, Outcome, Seat, Settings, Snapshot, Stage,
-        Timings, Worker,
+        CommitOffset, Desk, Effect, Event, Guarantee, NEVER, Outcome, Seat, Settings, Snapshot, Stage, Timings, Worker,
     },
 };
 use rdkafka::error::RDKafkaErrorCode;
@@ -64,14 +64,17 @@ pub(super) struct Plan {
     pub desk: Option<Arc<dyn Desk>>,
 }
 
-/// Dropped from top to bottom: the place at the desk, stores, then what holds their directories, then the membership.
+/// Dropped from top to bottom: the place at the desk, stores, the commit under way, then what holds the directories, then
+/// the membership.
 struct StreamThread {
     desk: Option<Seat>,
     number: usize,
     worker: Worker,
+    committer: Committer,
     helpers: Helpers,
     consumer: Consumer,
-    producer: Producer,
+    /// `None` while it is with the committer.
+    producer: Option<Producer>,
     delivery: Delivery,
     shared: Arc<Shared>,
     answers: Receiver<Event>,
@@ -106,9 +109,10 @@ pub(super) fn run(plan: Plan) -> Result<()> {
         &plan.shared.clients.consumer(plan.thread),
         plan.resolved.subscription(),
         Box::new(reset),
-        waker,
+        Arc::clone(&waker),
         calls,
     )?;
+    let committer = Committer::start(plan.thread, waker)?;
     // Beside the join: registering takes up to a second when the former owner left a transaction open.
     producer.replace()?;
     let settings = Settings { session: process::draw_session(), ..plan.settings };
@@ -117,7 +121,8 @@ pub(super) fn run(plan: Plan) -> Result<()> {
         number: plan.thread,
         worker: Worker::new(plan.topology, plan.resolved, settings),
         consumer,
-        producer,
+        producer: Some(producer),
+        committer,
         delivery,
         helpers,
         shared: plan.shared,
@@ -153,7 +158,8 @@ impl StreamThread {
                 stopping = true;
                 self.worker.handle(wall_clock(), Event::Stop);
             }
-            let mut busy = self.listen()?;
+            let mut busy = self.commit_ended()?;
+            busy |= self.listen()?;
             if !busy || looked.elapsed() >= POSITIONS_EVERY {
                 looked = Instant::now();
                 self.consumer.ends(&mut self.events);
@@ -207,6 +213,26 @@ impl StreamThread {
 
     fn figures(&mut self) -> Snapshot {
         Snapshot { timings: self.timings.clone(), ..self.worker.snapshot() }
+    }
+
+    fn producer(&mut self) -> &mut Producer {
+        self.producer.as_mut().expect("the worker asks for nothing of the producer before a commit's outcome (I4)")
+    }
+
+    /// Takes the outcome of a commit, when there is one, and the producer back.
+    fn commit_ended(&mut self) -> Result<bool> {
+        let Some(Ended { producer, request, outcome, took_us }) = self.committer.ended()? else { return Ok(false) };
+        self.producer = Some(producer);
+        for (stage, us) in took_us {
+            self.timings.beside(stage, us);
+        }
+        self.lap();
+        let event = Event::CommitEnded { request, outcome };
+        tracing::debug!(target: "member", "<- {event}");
+        self.worker.handle(wall_clock(), event);
+        let took = self.lap();
+        self.timings.commit(Stage::Apply, took);
+        Ok(true)
     }
 
     /// Lets the worker process, and prepare a commit when one is due.
@@ -276,7 +302,7 @@ impl StreamThread {
                     Effect::Abort { .. } | Effect::ReplaceProducer { .. } => Some(Stage::Recover),
                     _ => None,
                 };
-                let commits = matches!(effect, Effect::Commit { .. });
+                let commits = !self.exactly_once && matches!(effect, Effect::Commit { .. });
                 self.carry_out(effect)?;
                 // A commit is measured where it is made, stage by stage.
                 let took = self.lap();
@@ -299,11 +325,11 @@ impl StreamThread {
     fn carry_out(&mut self, effect: Effect) -> Result<()> {
         match effect {
             Effect::Begin => {
-                let begun = self.producer.begin();
+                let begun = self.producer().begin();
                 self.sent(begun);
             }
             Effect::Send { records } => {
-                let sent = self.producer.send(&records);
+                let sent = self.producer().send(&records);
                 self.sent(sent);
             }
             Effect::Deliver { batches } => {
@@ -312,16 +338,21 @@ impl StreamThread {
             }
             Effect::Commit { request, offsets, group } => {
                 self.timings.commit_begins(self.prepared_us);
-                let outcome = self.commit(&offsets, &group);
-                self.events.push(Event::CommitEnded { request, outcome });
+                if self.exactly_once {
+                    let producer = self.producer.take().expect("one commit at a time");
+                    self.committer.commit(Job { producer, request, offsets, group })?;
+                } else {
+                    let outcome = self.commit_at_least_once(&offsets);
+                    self.events.push(Event::CommitEnded { request, outcome });
+                }
             }
             Effect::Abort { request } => {
-                let result = self.producer.abort();
+                let result = self.producer().abort();
                 self.events.push(Event::AbortEnded { request, result });
             }
             Effect::ReplaceProducer { request } => {
                 self.check_fenced()?;
-                let result = self.producer.replace();
+                let result = self.producer().replace();
                 self.events.push(Event::ProducerReady { request, result });
             }
             Effect::FetchStable { request, partitions } => {
@@ -357,25 +388,21 @@ impl StreamThread {
         }
     }
 
-    fn commit(&mut self, offsets: &[CommitOffset], group: &GroupMetadata) -> Outcome {
-        if !self.exactly_once {
-            return self.commit_at_least_once(offsets);
-        }
-        self.producer.commit(offsets, group, &mut self.timings)
-    }
-
     /// Fenced twice within a minute: two processes would take the id from each other for ever.
     fn check_fenced(&mut self) -> Result<()> {
-        if !self.producer.fenced_again(&mut self.fenced_before) {
+        let mut before = self.fenced_before;
+        let again = self.producer().fenced_again(&mut before);
+        self.fenced_before = before;
+        if !again {
             return Ok(());
         }
-        let id = self.producer.transactional_id();
+        let id = self.producer().transactional_id();
         Err(Fault::stop(format!("another process uses the transactional id `{id}`"))
             .hint("two processes have the same process id: give each its own state.dir or process.id"))
     }
 
     fn commit_at_least_once(&mut self, offsets: &[CommitOffset]) -> Outcome {
-        let flushed = self.producer.flush();
+        let flushed = self.producer().flush();
         let took = self.lap();
         self.timings.commit(Stage::End, took);
         if let Err(fault) = flushed {

@@ -15,8 +15,8 @@ pub struct Vitals {
     pub snapshot: Arc<Snapshot>,
     /// How long ago it put them up, in milliseconds.
     pub age_ms: i64,
-    /// The client call that it is in, and for how long, in milliseconds.
-    pub call: Option<(&'static str, i64)>,
+    /// The client calls that it is in, and for how long, in milliseconds. A commit goes on beside another call.
+    pub calls: Vec<(&'static str, i64)>,
 }
 
 /// A figure of the disk under the stores.
@@ -36,24 +36,31 @@ pub type LookAtDisk = Arc<dyn Fn() -> Vec<DiskFigure> + Send + Sync>;
 struct Entry {
     snapshot: Arc<Snapshot>,
     at: Instant,
-    call: Option<(&'static str, Instant)>,
+    calls: Vec<(&'static str, Instant)>,
 }
 
-/// A thread that gives no sign of life.
+/// A thread that gives no sign of life, or waits too long for a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stuck {
     /// The thread's number.
     pub thread: usize,
-    /// Its silence in milliseconds.
-    pub silent_ms: i64,
-    /// The client call that it is in, where it is in one.
+    /// False where only a call takes too long that goes on beside it.
+    pub silent: bool,
+    /// For how long, in milliseconds.
+    pub for_ms: i64,
+    /// The client call that it has been in for longest, where it is in one.
     pub call: Option<&'static str>,
 }
 
 impl std::fmt::Display for Stuck {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "stream thread {} gives no sign of life for {} ms", self.thread, self.silent_ms)?;
-        self.call.map_or(Ok(()), |call| write!(f, ", in `{call}` of the Kafka client"))
+        let Self { thread, silent, for_ms, call } = self;
+        let call = call.map_or_else(String::new, |call| format!("in `{call}` of the Kafka client"));
+        match (silent, call.as_str()) {
+            (true, "") => write!(f, "stream thread {thread} gives no sign of life for {for_ms} ms"),
+            (true, _) => write!(f, "stream thread {thread} gives no sign of life for {for_ms} ms, {call}"),
+            (false, _) => write!(f, "stream thread {thread} is {call} for {for_ms} ms"),
+        }
     }
 }
 
@@ -100,17 +107,23 @@ impl Board {
         (entry.snapshot, entry.at) = (Arc::new(snapshot), Instant::now());
     }
 
-    /// A thread enters a call of the Kafka client, or is back from it.
-    pub fn enter(&self, thread: usize, call: Option<&'static str>) {
-        entry(&mut self.entries(), thread).call = call.map(|call| (call, Instant::now()));
+    /// A thread enters a call of the Kafka client (`inside`), or is back from it.
+    pub fn in_call(&self, thread: usize, call: &'static str, inside: bool) {
+        let mut entries = self.entries();
+        let calls = &mut entry(&mut entries, thread).calls;
+        if inside {
+            calls.push((call, Instant::now()));
+        } else if let Some(at) = calls.iter().rposition(|(name, _)| *name == call) {
+            calls.remove(at);
+        }
     }
 
     /// The newest figures of each thread that has any.
     pub fn read(&self) -> Vec<Vitals> {
         let read = |(thread, entry): (usize, &Option<Entry>)| {
             let entry = entry.as_ref()?;
-            let call = entry.call.map(|(call, since)| (call, ms(since)));
-            Some(Vitals { thread, snapshot: Arc::clone(&entry.snapshot), age_ms: ms(entry.at), call })
+            let calls = entry.calls.iter().map(|(call, since)| (*call, ms(*since))).collect();
+            Some(Vitals { thread, snapshot: Arc::clone(&entry.snapshot), age_ms: ms(entry.at), calls })
         };
         self.entries().iter().enumerate().filter_map(read).collect()
     }
@@ -120,12 +133,17 @@ impl Board {
         self.threads
     }
 
-    /// The thread that has given no sign of life for too long. A thread that stops does not count: it ends, or
-    /// [`Board::stuck_at_the_end`] sees it.
+    /// The thread that has given no sign of life for too long, or whose call takes too long. A silent thread that
+    /// stops does not count: it ends, or [`Board::stuck_at_the_end`] sees it.
     pub fn stuck(&self) -> Option<Stuck> {
-        let stuck = |v: &Vitals| v.age_ms > self.stall_ms && v.snapshot.state != "stopping";
-        let found = self.read().into_iter().find(stuck)?;
-        Some(Stuck { thread: found.thread, silent_ms: found.age_ms, call: found.call.map(|c| c.0) })
+        let stuck = |v: &Vitals| {
+            let longest = v.calls.iter().max_by_key(|(_, for_ms)| *for_ms);
+            let silent = v.age_ms > self.stall_ms;
+            let for_ms = if silent { v.age_ms } else { longest?.1 };
+            let counts = for_ms > self.stall_ms && !(silent && v.snapshot.state == "stopping");
+            counts.then(|| Stuck { thread: v.thread, silent, for_ms, call: longest.map(|(call, _)| *call) })
+        };
+        self.read().iter().find_map(stuck)
     }
 
     /// True when a thread is on its way out and none has given a sign of life for too long: the process should have
@@ -136,8 +154,8 @@ impl Board {
         ending && all.iter().all(|v| v.age_ms > self.stall_ms)
     }
 
-    /// `Ok` unless the commit pipeline stands still for longer than the limit: a thread gives no sign of life, owes a
-    /// commit, or waits for the disk. Restoring, rebalancing and lagging behind are none of these.
+    /// `Ok` unless the commit pipeline stands still for longer than the limit: a thread gives no sign of life, is in one
+    /// call, owes a commit, or waits for the disk. Restoring, rebalancing and lagging behind are none of these.
     ///
     /// # Errors
     /// The reason in words.
@@ -187,7 +205,7 @@ fn entry(entries: &mut Vec<Option<Entry>>, thread: usize) -> &mut Entry {
     entries[thread].get_or_insert_with(|| Entry {
         snapshot: Arc::new(Snapshot { state: "starting", ..Snapshot::default() }),
         at: Instant::now(),
-        call: None,
+        calls: Vec::new(),
     })
 }
 
@@ -239,12 +257,12 @@ mod tests {
         let board = Board::new(1, -1);
         assert_eq!(board.stuck(), None);
         // Before its first figures: it registers its transactional id, and the broker does not answer.
-        board.enter(0, Some("init_transactions"));
+        board.in_call(0, "init_transactions", true);
         let stuck = board.stuck().unwrap();
         assert_eq!((stuck.thread, stuck.call), (0, Some("init_transactions")));
         assert!(board.live(0).unwrap_err().contains("in `init_transactions` of the Kafka client"));
-        assert!(board.read()[0].call.is_some());
-        board.enter(0, None);
+        assert!(board.read()[0].calls.len() == 1);
+        board.in_call(0, "init_transactions", false);
         board.publish(0, Snapshot::default());
         assert_eq!(board.stuck().map(|s| (s.thread, s.call)), Some((0, None)));
         assert!(!board.stuck_at_the_end());

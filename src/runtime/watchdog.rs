@@ -57,20 +57,23 @@ fn exit() -> ! {
 /// Slow calls that were told: each is told once, and again when it takes ten times as long.
 struct Slow {
     limit_ms: i64,
-    told: BTreeMap<usize, (&'static str, i64)>,
+    /// By thread and call: how long it had taken when it was told.
+    told: BTreeMap<(usize, &'static str), i64>,
 }
 
 impl Slow {
     fn look(&mut self, board: &Board) -> Vec<String> {
+        let calls: BTreeMap<(usize, &'static str), i64> = board
+            .read()
+            .iter()
+            .flat_map(|v| v.calls.iter().map(|(call, for_ms)| ((v.thread, *call), *for_ms)))
+            .collect();
+        self.told.retain(|call, told_ms| calls.get(call).is_some_and(|for_ms| for_ms >= told_ms));
         let mut lines = Vec::new();
-        for v in board.read() {
-            let Some((call, for_ms)) = v.call.filter(|c| c.1 >= self.limit_ms) else {
-                self.told.remove(&v.thread);
-                continue;
-            };
-            if self.told.get(&v.thread).is_none_or(|told| told.0 != call || for_ms < told.1 || for_ms > told.1 * 10) {
-                self.told.insert(v.thread, (call, for_ms));
-                lines.push(format!("stream thread {} is in `{call}` of the Kafka client for {for_ms} ms", v.thread));
+        for ((thread, call), for_ms) in calls.into_iter().filter(|(_, for_ms)| *for_ms >= self.limit_ms) {
+            if self.told.get(&(thread, call)).is_none_or(|told_ms| for_ms > told_ms * 10) {
+                self.told.insert((thread, call), for_ms);
+                lines.push(format!("stream thread {thread} is in `{call}` of the Kafka client for {for_ms} ms"));
             }
         }
         lines
@@ -85,14 +88,14 @@ mod tests {
     fn a_slow_call_is_told_once() {
         let board = Board::new(1, 60_000);
         let mut slow = Slow { limit_ms: i64::MAX, told: BTreeMap::new() };
-        board.enter(0, Some("poll"));
+        board.in_call(0, "poll", true);
         assert!(slow.look(&board).is_empty());
         slow.limit_ms = 0;
         let lines = slow.look(&board);
         assert!(lines[0].starts_with("stream thread 0 is in `poll` of the Kafka client for "), "{lines:?}");
-        slow.told.insert(0, ("poll", 1_000));
+        slow.told.insert((0, "poll"), 1_000);
         slow.limit_ms = -1;
-        board.enter(0, None);
+        board.in_call(0, "poll", false);
         assert!(slow.look(&board).is_empty());
         assert!(slow.told.is_empty());
     }

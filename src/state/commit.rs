@@ -114,13 +114,22 @@ impl Store {
         }
     }
 
+    /// Planted bug: forgets what the transaction wrote whose commit was under way, and nothing of what came after it.
+    pub fn discard_frozen(&mut self) {
+        if let Some(mut frozen) = self.frozen.take() {
+            frozen.reset();
+            self.spare = Some(frozen);
+        }
+    }
+
     /// Forgets every uncommitted write; stream time goes back to that of the last commit.
     pub fn discard(&mut self) {
         self.last = None;
         let frozen = self.frozen.take();
         if self.flaw == Flaw::OverlayAfterAbort {
-            if let (Some(mut frozen), true) = (frozen, self.open.is_empty()) {
+            if let Some(mut frozen) = frozen {
                 frozen.drained = 0;
+                self.open.reset();
                 self.spare = Some(std::mem::replace(&mut self.open, frozen));
             }
             return;

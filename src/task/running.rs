@@ -18,7 +18,7 @@ use crate::{
     record::{Headers, NO_TIMESTAMP, Offset, RawRecord, SourceContext, TaskId, Timestamp, TopicPartition},
     topology::{Graph, Resolved, Topology},
 };
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 /// What the worker lends to a task for one call.
 pub struct Env<'a> {
@@ -76,7 +76,17 @@ pub struct Task {
     pub commit_requested: bool,
     /// By source: times of the records of the open transaction.
     samples: Vec<Samples>,
+    sent: Sent,
     live: Option<Live>,
+}
+
+/// What must be known of the transaction whose outcome is awaited.
+#[derive(Default)]
+struct Sent {
+    /// By source: times of its records.
+    samples: Vec<Samples>,
+    /// By store: whether it holds all that there was when the commit was sent.
+    whole: Vec<bool>,
 }
 
 impl Task {
@@ -87,6 +97,7 @@ impl Task {
             replica: Replica::default(),
             counters: Counters::of_sources(committed.iter().map(|c| &c.partition.topic)),
             samples: vec![Samples::default(); committed.len()],
+            sent: Sent::default(),
             committed,
             touched: false,
             processed: false,
@@ -107,7 +118,7 @@ impl Task {
         self.touched = false;
         self.processed = false;
         self.commit_requested = false;
-        self.samples.iter_mut().for_each(Samples::clear);
+        self.forget_samples();
         let graph = topology.graph_guarded(self.id.sub_topology, env.resolved, env.errors.guards_nodes())?;
         let metadata: Vec<Metadata> = self.committed.iter().map(|c| Metadata::decode(&c.metadata)).collect();
         let known = Metadata::merged_times(&metadata);
@@ -161,10 +172,14 @@ impl Task {
     pub fn stop(&mut self) {
         self.live = None;
         self.touched = false;
-        self.samples.iter_mut().for_each(Samples::clear);
+        self.forget_samples();
         for slot in &mut self.replica.slots {
             slot.store.discard();
         }
+    }
+
+    fn forget_samples(&mut self) {
+        self.samples.iter_mut().chain(&mut self.sent.samples).for_each(Samples::clear);
     }
 
     /// Calls `close` of every node.
@@ -407,12 +422,19 @@ impl Task {
         metadata.spread(&vec![NO_TIMESTAMP; live.queues.len()]).map(drop)
     }
 
+    /// The commit of the open transaction is sent: what is processed from here on belongs to the next one.
+    pub fn commit_sent(&mut self) {
+        (self.touched, self.processed, self.commit_requested) = (false, false, false);
+        self.sent.whole = (0..self.replica.slots.len()).map(|slot| self.is_whole(slot)).collect();
+        self.sent.samples.resize_with(self.samples.len(), Samples::default);
+        mem::swap(&mut self.samples, &mut self.sent.samples);
+    }
+
     /// The transaction that held `offsets` and the drained rows is committed. `now` was read before it was sent.
     pub fn commit_done(&mut self, offsets: Vec<Committed>, now: Timestamp) {
         self.committed = offsets;
-        for at in 0..self.replica.slots.len() {
-            let whole = self.is_whole(at);
-            let slot = &mut self.replica.slots[at];
+        let whole = mem::take(&mut self.sent.whole);
+        for (slot, whole) in self.replica.slots.iter_mut().zip(whole) {
             if whole {
                 slot.store.committed(now);
             } else {
@@ -440,8 +462,10 @@ impl Task {
 
     /// Nobody has committed for this task since its last commit: its stores hold all that was committed up to `asked_at`.
     pub fn proved(&mut self, asked_at: Timestamp) {
+        // Input that is processed and not committed is in no table yet.
+        let moved = self.live.as_ref().is_some_and(|live| live.queues.iter().any(Queue::moved));
         for at in 0..self.replica.slots.len() {
-            if self.is_whole(at) {
+            if self.is_whole(at) && !(moved && self.replica.slots[at].source.is_some()) {
                 self.replica.slots[at].store.covered(asked_at);
             }
         }
@@ -452,9 +476,9 @@ impl Task {
         self.committed.iter().find(|c| Some(&c.partition.topic) == topic)?.offset
     }
 
-    /// The records of the transaction became visible at `now`.
+    /// The records of the transaction that was committed last became visible at `now`.
     pub fn visible(&mut self, now: Timestamp) {
-        for (samples, topic) in self.samples.iter_mut().zip(&mut self.counters.topics) {
+        for (samples, topic) in self.sent.samples.iter_mut().zip(&mut self.counters.topics) {
             samples.observe(now, &mut topic.event);
         }
     }

@@ -9,6 +9,7 @@ mod late_rows;
 mod plays;
 mod queries;
 mod repeats;
+mod rest;
 mod scene;
 mod schedule;
 mod script;

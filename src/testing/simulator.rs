@@ -16,7 +16,7 @@ use super::{
 use crate::{
     embedded::{Client, ClientConfig, Disks, Member, MemoryDisks, Progress},
     log::{Log, TopicConfig},
-    record::{Timestamp, TopicPartition},
+    record::Timestamp,
     state::MemoryBackend,
     worker::{Guarantee, Settings},
 };
@@ -43,6 +43,10 @@ pub struct Report {
     pub faults: usize,
     /// Commits.
     pub commits: u64,
+    /// Records that were processed while the outcome of a commit was awaited.
+    pub beside: u64,
+    /// Commits that did not end well while there was already more to commit.
+    pub refused_beside: u64,
     /// Generations of the group.
     pub rebalances: usize,
     /// True when processed records of a repartition topic were deleted.
@@ -132,7 +136,7 @@ impl Slot {
 }
 
 pub(super) struct World<'a> {
-    scene: &'a Scene,
+    pub scene: &'a Scene,
     options: Options,
     settings: Settings,
     schedule: Schedule,
@@ -143,13 +147,29 @@ pub(super) struct World<'a> {
     pub slots: Vec<Slot>,
     pub markers_slow_until: Timestamp,
     pub faults: usize,
-    commits: u64,
+    counts: Counts,
     answers: usize,
     stale: Vec<StaleWrite>,
     pub rows: LateRows,
     input: Input,
     script: Option<Script>,
     failure: Option<String>,
+}
+
+/// What members did in their lives.
+#[derive(Default)]
+struct Counts {
+    commits: u64,
+    beside: u64,
+    refused_beside: u64,
+}
+
+impl Counts {
+    fn add(&mut self, member: &Member) {
+        self.commits += member.client.commits();
+        self.beside += member.worker().processed_beside_commits();
+        self.refused_beside += member.worker().refused_beside();
+    }
 }
 
 fn disks() -> MemoryDisks {
@@ -192,7 +212,7 @@ impl<'a> World<'a> {
             slots,
             markers_slow_until: 0,
             faults: 0,
-            commits: 0,
+            counts: Counts::default(),
             answers: 0,
             stale: Vec::new(),
             rows: LateRows::new(options.planted),
@@ -245,7 +265,9 @@ impl<'a> World<'a> {
         Report {
             records: self.script.as_ref().map_or(self.input.committed(), Script::len),
             faults: self.faults,
-            commits: self.commits,
+            commits: self.counts.commits,
+            beside: self.counts.beside,
+            refused_beside: self.counts.refused_beside,
             rebalances,
             purged: self.purged(),
             kept_forever: self.kept_forever(),
@@ -316,8 +338,8 @@ impl<'a> World<'a> {
     pub(super) fn crash(&mut self, process: usize, disk_too: bool) {
         for slot in self.slots.iter_mut().filter(|s| PROCESS[s.index] == process) {
             let Some(mut member) = slot.member.take() else { continue };
-            self.commits += member.client.commits();
             member.client.scatter(&mut self.log, self.now, |below| self.chance.below(below));
+            self.counts.add(&member);
             self.stale.extend_from_slice(member.client.stale_writes());
             self.rows.send(member.client.undelivered_rows());
             for index in 0..member.client.pending() {
@@ -357,6 +379,7 @@ impl<'a> World<'a> {
             member.client.trouble.lazy = chance.one_in(3);
             member.client.trouble.offsets_first = chance.one_in(3);
             member.client.trouble.slow_sinks = chance.one_in(2);
+            member.client.trouble.slow_commits = chance.pick(&[0, 0, 3, 20]);
         }
         if chance.one_in(4) {
             single_step(member, log, chance, now);
@@ -421,7 +444,7 @@ impl<'a> World<'a> {
     fn exited(&mut self, at: usize) {
         let slot = &mut self.slots[at];
         let Some(member) = slot.member.take() else { return };
-        self.commits += member.client.commits();
+        self.counts.add(&member);
         self.stale.extend_from_slice(member.client.stale_writes());
         self.processes[PROCESS[at]].release(at);
         slot.up_at = self.now + self.chance.between(0, 100);
@@ -484,54 +507,6 @@ impl<'a> World<'a> {
         if member.tick(&mut self.log, disks, self.now, 1_000) == Progress::Exited {
             self.exited(at);
         }
-    }
-
-    fn sources(&self) -> impl Iterator<Item = TopicPartition> {
-        let topics = self.scene.resolved.subscription();
-        topics.into_iter().flat_map(|t| (0..scene::PARTITIONS).map(move |p| TopicPartition::new(Arc::clone(&t), p)))
-    }
-
-    fn at_rest(&self) -> bool {
-        self.log.pending_markers() == 0
-            && self.slots.iter().all(|s| s.member.is_some() && !s.leaving)
-            && self.sources().all(|tp| {
-                let end = self.log.stable_end(&tp).unwrap_or_default();
-                let committed = self.log.committed(scene::APPLICATION, &tp).map_or(0, |c| c.offset);
-                committed >= end && self.log.end(&tp) == Ok(end)
-            })
-    }
-
-    fn purged(&self) -> bool {
-        let repartition = self.scene.resolved.internal.iter().filter(|t| t.repartition);
-        repartition
-            .flat_map(|t| (0..t.partitions).map(|p| TopicPartition::new(Arc::clone(&t.name), p)))
-            .any(|tp| self.log.start(&tp).is_ok_and(|start| start > 0))
-    }
-
-    fn kept_forever(&self) -> bool {
-        self.scene.resolved.internal.iter().any(|topic| {
-            let declared = TopicConfig::from_settings(&topic.config).retention_ms;
-            declared.is_some() && self.log.topic_config(&topic.name).is_some_and(|c| c.retention_ms.is_none())
-        })
-    }
-
-    fn lag(&mut self) -> String {
-        let mut lag = String::new();
-        for slot in &mut self.slots {
-            let Some(member) = slot.member.as_mut() else { continue };
-            let snapshot = member.worker_mut().snapshot();
-            let tasks = snapshot.tasks.iter().map(|t| format!("{}:{}", t.id, t.state)).collect::<Vec<_>>().join(" ");
-            let waiting = member.client.pending();
-            lag.push_str(&format!("worker {} {} [{tasks}] awaits {waiting}; ", slot.index, snapshot.state));
-        }
-        for tp in self.sources() {
-            let (stable, end) = (self.log.stable_end(&tp).unwrap_or(-1), self.log.end(&tp).unwrap_or(-1));
-            let committed = self.log.committed(scene::APPLICATION, &tp).map_or(0, |c| c.offset);
-            if committed < end {
-                lag.push_str(&format!("{tp} committed {committed} stable {stable} end {end}; "));
-            }
-        }
-        lag
     }
 
     /// Stops every member; a clean close leaves whole disks behind.

@@ -16,64 +16,16 @@
 //! offsets are committed again (`Repeating`) until there is an answer. To start again from the last commit would be
 //! wrong: the offsets may be committed, and older rows would be written over newer ones whose input never comes back.
 
-use super::{CommitOffset, Effect, GroupMetadata, Guarantee, Outcome, Planted, Request, Stable, Worker, held::Phase};
+use super::{
+    CommitOffset, Effect, Guarantee, Outcome, Planted, Request, Stable, Worker,
+    held::Phase,
+    transaction::{Cause, Part, Sent, Transaction},
+};
 use crate::{
     fault::{Fault, Remedy},
-    record::{TaskId, Timestamp},
+    record::Timestamp,
     task::{Committed, Stamp, Task},
 };
-
-/// A task's part of a transaction.
-pub(super) struct Part {
-    task: TaskId,
-    offsets: Vec<Committed>,
-}
-
-/// A transaction whose commit was sent.
-pub(super) struct Sent {
-    parts: Vec<Part>,
-    /// Identity it was sent under.
-    group: GroupMetadata,
-    /// Wall clock before the commit was sent.
-    at: Timestamp,
-    /// True when all input was processed at some time since the commit before.
-    kept_up: bool,
-}
-
-/// Why a transaction is aborted.
-pub(super) enum Cause {
-    /// Try again from the last commit.
-    Retry(Fault),
-    /// The assignment is gone.
-    Lost,
-    /// The producer is fenced: the assignment is as good as gone, and a new producer is needed.
-    Fenced,
-    /// The worker ends.
-    Stop,
-}
-
-/// Where the transaction stands.
-pub(super) enum Transaction {
-    Idle,
-    Open,
-    Committing(Request, Sent),
-    Aborting(Request, Cause),
-    Replacing(Request, Option<Sent>),
-    Verifying(Request, Sent),
-    /// At least once: offsets to be committed again when the pause is over.
-    Repeating(Sent),
-}
-
-impl Transaction {
-    /// True when records may be processed: no outcome is awaited (I4, with one overlay).
-    pub fn accepts_work(&self) -> bool {
-        matches!(self, Self::Idle | Self::Open)
-    }
-
-    pub fn is_open(&self) -> bool {
-        matches!(self, Self::Open)
-    }
-}
 
 impl Worker {
     /// True when a commit now would change something.
@@ -83,23 +35,20 @@ impl Worker {
 
     pub(super) fn commit_due(&self, now: Timestamp) -> bool {
         let member = self.group.is_some() && self.giving_up.is_none() && self.stopping.is_none();
-        if !self.transaction.accepts_work() || !member {
+        if !self.transaction.is_settled() || !member {
             return false;
         }
         if now - self.interval_from >= self.settings.commit_interval_ms {
             return self.something_to_commit();
         }
-        let overlay: usize = self.tasks.values().map(|h| h.task.replica.overlay_bytes()).sum();
-        overlay > self.settings.overlay_bytes_max
-            || self.outbox.rows.bytes() > self.settings.sink_bytes_max
-            || self.tasks.values().any(|h| h.running() && h.task.commit_requested && h.task.wants_commit())
+        self.is_full() || self.tasks.values().any(|h| h.running() && h.task.commit_requested && h.task.wants_commit())
     }
 
     pub(super) fn send_outbox(&mut self) {
-        if self.outbox.is_empty() {
+        if self.outbox.is_empty() || !self.may_send() {
             return;
         }
-        if !self.transaction.is_open() {
+        if let Transaction::Idle = self.transaction {
             self.transaction = Transaction::Open;
             self.effects.push_back(Effect::Begin);
         }
@@ -146,9 +95,10 @@ impl Worker {
             held.task.replica.drain(&mut self.outbox, part.task.partition);
             held.task.counters.logged += (self.outbox.len() - records) as u64;
             held.task.counters.logged_bytes += (self.outbox.bytes() - bytes) as u64;
+            held.task.commit_sent();
         }
         let kept_up = std::mem::take(&mut self.keeps_up);
-        let sent = Sent { parts, group: group.clone(), at: now, kept_up };
+        let sent = Sent { parts, group: group.clone(), at: now, kept_up, next: None };
         let batches = self.outbox.rows.take();
         let early = self.settings.planted != Planted::SinkAfterCommit;
         if early && !batches.is_empty() {
@@ -168,23 +118,35 @@ impl Worker {
 
     pub(super) fn commit_ended(&mut self, now: Timestamp, request: Request, outcome: Outcome) {
         match std::mem::replace(&mut self.transaction, Transaction::Idle) {
-            Transaction::Committing(r, sent) if r == request => match outcome {
-                Outcome::Committed => self.commit_done(now, sent),
-                Outcome::Aborted(fault) if fault.remedy == Remedy::Stop => {
-                    self.transaction = Transaction::Open;
-                    self.fail(now, fault);
+            Transaction::Committing(r, sent) if r == request => {
+                if outcome != Outcome::Committed && self.has_next() {
+                    self.totals.refused_beside += 1;
                 }
-                Outcome::Aborted(fault) => self.send_abort(Cause::Retry(fault)),
-                Outcome::Lost => self.send_abort(Cause::Lost),
-                Outcome::Fenced => self.abort_done(now, Cause::Fenced),
-                Outcome::Unknown if self.settings.planted == Planted::UnknownIsAborted => {
-                    self.abort_done(now, Cause::Retry(Fault::retry("planted: an unknown outcome taken for an abort")));
-                    self.replace_producer(None);
-                }
-                Outcome::Unknown if self.settings.guarantee == Guarantee::AtLeastOnce => self.repeat_later(now, sent),
-                Outcome::Unknown => self.replace_producer(Some(sent)),
-            },
+                self.outcome(now, sent, outcome);
+            }
             other => self.transaction = other,
+        }
+    }
+
+    fn outcome(&mut self, now: Timestamp, sent: Sent, outcome: Outcome) {
+        match outcome {
+            Outcome::Committed => self.commit_done(now, sent),
+            Outcome::Aborted(fault) if fault.remedy == Remedy::Stop => {
+                self.transaction = Transaction::Open;
+                self.fail(now, fault);
+            }
+            Outcome::Aborted(fault) if self.settings.planted == Planted::NextKept && self.has_next() => {
+                self.keep_next(now, fault);
+            }
+            Outcome::Aborted(fault) => self.send_abort(sent.not_committed(fault)),
+            Outcome::Lost => self.send_abort(Cause::Lost),
+            Outcome::Fenced => self.abort_done(now, Cause::Fenced),
+            Outcome::Unknown if self.settings.planted == Planted::UnknownIsAborted => {
+                self.abort_done(now, Cause::Retry(Fault::retry("planted: an unknown outcome taken for an abort")));
+                self.replace_producer(None);
+            }
+            Outcome::Unknown if self.settings.guarantee == Guarantee::AtLeastOnce => self.repeat_later(now, sent),
+            Outcome::Unknown => self.replace_producer(Some(sent)),
         }
     }
 
@@ -239,21 +201,27 @@ impl Worker {
             if let Some(held) = self.tasks.get_mut(&part.task) {
                 held.task.commit_done(part.offsets, sent.at);
                 held.task.visible(now);
-                held.task.touched = false;
-                held.task.processed = false;
-                held.task.commit_requested = false;
                 held.first = false;
             }
         }
+        if let Some(cause) = sent.next {
+            self.abort_done(now, cause);
+        }
     }
 
-    /// Aborts what is open and then does what the cause asks for.
+    /// Aborts what is open and then does what the cause asks for. While an outcome is awaited that is what was processed
+    /// since, and it goes once the outcome is known.
     pub(super) fn abort(&mut self, now: Timestamp, cause: Cause) {
         self.outbox.discard();
         match &mut self.transaction {
             Transaction::Idle => self.abort_done(now, cause),
             Transaction::Open => self.send_abort(cause),
             Transaction::Aborting(_, waiting) if matches!(waiting, Cause::Retry(_)) => *waiting = cause,
+            Transaction::Committing(_, sent)
+            | Transaction::Replacing(_, Some(sent))
+            | Transaction::Verifying(_, sent)
+            | Transaction::Repeating(sent) => sent.drop_next(cause),
+            Transaction::Replacing(_, None) if matches!(cause, Cause::Lost) => self.start_over(),
             _ => {}
         }
     }
@@ -270,7 +238,7 @@ impl Worker {
                 self.abort_done(now, cause);
                 if let Err(fault) = result {
                     tracing::warn!(%fault, "the producer can't abort and is replaced");
-                    if self.transaction.accepts_work() {
+                    if self.transaction.is_settled() {
                         self.replace_producer(None);
                     }
                 }
@@ -280,17 +248,20 @@ impl Worker {
     }
 
     pub(super) fn send_failed(&mut self, now: Timestamp, fault: Fault) {
-        self.withdraw_commit();
-        if self.transaction.accepts_work() {
-            self.fault(now, fault);
+        let next = self.withdraw_commit();
+        match next {
+            Some(cause @ Cause::Lost) if fault.remedy != Remedy::Stop => self.abort(now, cause),
+            _ if self.transaction.is_settled() => self.fault(now, fault),
+            _ => {}
         }
     }
 
-    /// Takes a commit back that the driver has not seen yet: what had to precede it has failed.
-    fn withdraw_commit(&mut self) {
-        let Transaction::Committing(request, _) = self.transaction else { return };
+    /// Takes a commit back that the driver has not seen yet: what had to precede it has failed. Gives why what was
+    /// processed since had to go.
+    fn withdraw_commit(&mut self) -> Option<Cause> {
+        let Transaction::Committing(request, _) = self.transaction else { return None };
         if !self.effects.iter().any(|e| matches!(e, Effect::Commit { request: r, .. } if *r == request)) {
-            return;
+            return None;
         }
         let begun = !self.effects.iter().any(|e| matches!(e, Effect::Begin));
         self.effects.retain(|e| {
@@ -304,7 +275,11 @@ impl Worker {
             )
         });
         self.kept_forever.clear();
-        self.transaction = if begun { Transaction::Open } else { Transaction::Idle };
+        let settled = if begun { Transaction::Open } else { Transaction::Idle };
+        match std::mem::replace(&mut self.transaction, settled) {
+            Transaction::Committing(_, sent) => sent.next,
+            _ => None,
+        }
     }
 
     /// Nothing of the transaction is visible: restart or close the tasks.
@@ -345,6 +320,22 @@ impl Worker {
         }
     }
 
+    /// Planted bug: tasks that have processed more since the aborted commit was sent go on from there.
+    fn keep_next(&mut self, now: Timestamp, fault: Fault) {
+        let request = self.request();
+        self.effects.push_back(Effect::Abort { request });
+        tracing::warn!(%fault, "planted: only the first overlay is dropped");
+        self.transaction = Transaction::Idle;
+        for id in self.running_tasks() {
+            let task = &mut self.tasks.get_mut(&id).expect("it runs").task;
+            if task.touched {
+                task.replica.slots.iter_mut().for_each(|slot| slot.store.discard_frozen());
+            } else if self.restart(now, id) {
+                self.fetch(id);
+            }
+        }
+    }
+
     /// Restarts every running task in place: each gets what a new owner would get.
     fn restart_running(&mut self, now: Timestamp) {
         for id in self.running_tasks() {
@@ -380,7 +371,7 @@ impl Worker {
 
     /// The commit stamps tell how an unknown outcome ended.
     pub(super) fn stable(&mut self, now: Timestamp, request: Request, result: Result<Vec<Stable>, Fault>) {
-        if self.proved(request, &result) {
+        if self.proved(request, &result) || self.cleared(now, request, &result) {
             return;
         }
         match std::mem::replace(&mut self.transaction, Transaction::Idle) {
@@ -408,10 +399,8 @@ impl Worker {
         if now_committed == new {
             self.commit_done(now, sent);
         } else if now_committed == old {
-            self.abort_done(
-                now,
-                Cause::Retry(Fault::retry("the commit's answer did not come, and it was not applied")),
-            );
+            let fault = Fault::retry("the commit's answer did not come, and it was not applied");
+            self.abort_done(now, sent.not_committed(fault));
         } else {
             self.abort_done(now, Cause::Lost);
         }

@@ -53,7 +53,7 @@ impl Worker {
         let member = self.group.is_some() && self.giving_up.is_none() && self.stopping.is_none();
         let refresh_ms = self.refresh_ms();
         let asked = self.proof.asked.is_some_and(|(_, at)| now - at < refresh_ms);
-        if !member || asked || now < self.proof.next || !self.transaction.accepts_work() {
+        if !member || asked || now < self.proof.next || !self.transaction.is_settled() {
             return;
         }
         let unproved = |slot: &Slot| now - slot.store.covered_at().0 >= refresh_ms;
@@ -89,7 +89,7 @@ impl Worker {
 
     /// When [`Worker::prove_idle`] or a refresh is due next.
     pub(super) fn next_refresh(&self) -> Timestamp {
-        let waits = self.proof.asked.is_some() || self.group.is_none() || !self.transaction.accepts_work();
+        let waits = self.proof.asked.is_some() || self.group.is_none() || !self.transaction.is_settled();
         if self.settings.guarantee == Guarantee::AtLeastOnce || waits {
             return NEVER;
         }

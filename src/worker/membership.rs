@@ -1,6 +1,6 @@
 //! Which tasks this member has: assignments, revocations, losses (architecture: tasks and ownership).
 
-use super::{Effect, GroupMetadata, Stable, Worker, commit::Cause, held::Closing, held::Held, held::Phase};
+use super::{Effect, GroupMetadata, Stable, Worker, held::Closing, held::Held, held::Phase, transaction::Cause};
 use crate::{
     fault::Fault,
     record::{TaskId, Timestamp, TopicPartition},
@@ -161,7 +161,7 @@ impl Worker {
     /// Brings what was asked for to its end, as far as the transaction allows now: gives partitions up, stops.
     pub(super) fn settle(&mut self, now: Timestamp) {
         self.pump_closing();
-        if !self.transaction.accepts_work() || self.exited {
+        if !self.transaction.is_settled() || self.exited {
             return;
         }
         match self.giving_up {
@@ -221,6 +221,7 @@ impl Worker {
     /// Suspends every task with its stores open; the group may give them back at once.
     fn suspend_all(&mut self, now: Timestamp) {
         self.group = None;
+        self.suspicion = None;
         let mut done = Vec::new();
         for held in self.tasks.values_mut().filter(|h| h.owned) {
             held.owned = false;
@@ -248,6 +249,7 @@ impl Worker {
     /// Closes every task without writing.
     pub(super) fn close_all_lost(&mut self) {
         self.group = None;
+        self.suspicion = None;
         self.outbox.discard();
         for id in self.tasks.keys().copied().collect::<Vec<_>>() {
             self.close_task(id, false);

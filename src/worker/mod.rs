@@ -21,10 +21,12 @@ mod progress;
 mod query;
 mod settings;
 mod snapshot;
+mod suspicion;
 mod tasks;
 mod timings;
 mod totals;
 mod trace;
+mod transaction;
 
 pub use crate::record::{Fetch, Request};
 pub use crate::task::{Counters, Latency, TopicCounters};
@@ -44,13 +46,13 @@ use crate::{
     task::{Env, Outbox, Task, at_task},
     topology::{Resolved, Topology},
 };
-use commit::Transaction;
 use held::{Closing, Held};
 use membership::GivingUp;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
+use transaction::{Cause, Transaction};
 
 /// Records of one task in a row before the next task has its turn.
 const TURN_RECORDS_MAX: usize = 64;
@@ -89,6 +91,7 @@ pub struct Worker {
     exited: bool,
     kept_forever: BTreeSet<Arc<str>>,
     proof: idle::Proof,
+    suspicion: Option<suspicion::Suspicion>,
     last_purge: Timestamp,
     purged: BTreeMap<TopicPartition, Offset>,
     /// Of [`Planted::EndBeforeStable`] alone.
@@ -126,6 +129,7 @@ impl Worker {
             exited: false,
             kept_forever: BTreeSet::new(),
             proof: idle::Proof::default(),
+            suspicion: None,
             last_purge: 0,
             purged: BTreeMap::new(),
             early_ends: BTreeMap::new(),
@@ -214,6 +218,16 @@ impl Worker {
         self.totals.processed
     }
 
+    /// Those of them that were processed while the outcome of a commit was awaited.
+    pub fn processed_beside_commits(&self) -> u64 {
+        self.totals.beside_commits
+    }
+
+    /// Commits that did not end well while there was already more to commit.
+    pub fn refused_beside(&self) -> u64 {
+        self.totals.refused_beside
+    }
+
     /// The next thing for the driver to do.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
@@ -226,8 +240,8 @@ impl Worker {
         }
         let mut at = if matches!(self.transaction, Transaction::Repeating(_)) { self.backoff_until } else { NEVER };
         let owner = self.group.is_some() && self.giving_up.is_none() && self.stopping.is_none();
-        if owner && self.transaction.accepts_work() {
-            if self.something_to_commit() {
+        if owner && self.accepts_work() {
+            if self.transaction.is_settled() && self.something_to_commit() {
                 at = at.min(self.interval_from + self.settings.commit_interval_ms);
             }
             if self.backoff_until > 0 {
@@ -240,11 +254,11 @@ impl Worker {
         at.min(self.next_refresh()).min(self.next_memory_wakeup()).min(self.next_suspended_close())
     }
 
-    /// Whether tasks may run now, as long as the disk keeps up: under an assignment, with no outcome awaited, not
-    /// backing off.
+    /// Whether tasks may run now, as long as the disk keeps up: under an assignment, with room beside a commit under way,
+    /// not backing off.
     fn may_process(&self, now: Timestamp) -> bool {
         let owner = self.group.is_some() && self.giving_up.is_none() && self.stopping.is_none();
-        owner && self.transaction.accepts_work() && now >= self.backoff_until
+        owner && self.accepts_work() && now >= self.backoff_until
     }
 
     fn punctuate(&mut self, now: Timestamp) {
@@ -268,7 +282,7 @@ impl Worker {
             return left;
         }
         let mut idle = 0;
-        while idle < ids.len() && left > 0 && self.transaction.accepts_work() && !self.commit_due(now) {
+        while idle < ids.len() && left > 0 && self.accepts_work() && !self.commit_due(now) {
             let id = ids[self.turn % ids.len()];
             self.turn = self.turn.wrapping_add(1);
             let mut done = 0;
@@ -294,6 +308,9 @@ impl Worker {
             idle = if done == 0 { idle + 1 } else { 0 };
             left -= done;
             self.totals.processed += done as u64;
+            if matches!(self.transaction, Transaction::Committing(..)) {
+                self.totals.beside_commits += done as u64;
+            }
             self.resume_flow(id);
             self.relieve_buffers(now, id);
         }
@@ -310,7 +327,7 @@ impl Worker {
             self.task_fault(now, id, fault);
             return;
         }
-        if self.outbox.bytes() > self.settings.outbox_bytes_max {
+        if self.outbox_is_full() {
             self.send_outbox();
         }
     }
@@ -357,8 +374,8 @@ impl Worker {
     fn fault(&mut self, now: Timestamp, fault: Fault) {
         match fault.remedy {
             Remedy::Stop => self.fail(now, fault),
-            Remedy::Rejoin => self.abort(now, commit::Cause::Lost),
-            Remedy::Skip | Remedy::Retry | Remedy::Rebuild => self.abort(now, commit::Cause::Retry(fault)),
+            Remedy::Rejoin => self.abort(now, Cause::Lost),
+            Remedy::Skip | Remedy::Retry | Remedy::Rebuild => self.abort(now, Cause::Retry(fault)),
         }
     }
 
@@ -372,7 +389,7 @@ impl Worker {
         if !matches!(self.stopping, Some(Some(_))) {
             self.stopping = Some(Some(fault));
         }
-        self.abort(now, commit::Cause::Stop);
+        self.abort(now, Cause::Stop);
     }
 
     fn request(&mut self) -> Request {

@@ -30,6 +30,10 @@ pub enum Planted {
     PersistOutlivesTask,
     /// Reads a saved row although a newer one was persisted meanwhile.
     SavedReadStale,
+    /// Sends what was processed since a commit was sent before its outcome is known (I4).
+    NextSentEarly,
+    /// Keeps what was processed since a commit was sent although that is aborted (I4).
+    NextKept,
     /// Counts a marker for a changelog partition that the transaction wrote nothing to.
     MarkerWithoutRecords,
     /// Takes a suspended task up again without looking at the commit stamp.
@@ -58,7 +62,7 @@ pub enum Planted {
 
 impl Planted {
     /// Every planted bug that the simulator must see exactly once.
-    pub const EXACTLY_ONCE: [Self; 20] = [
+    pub const EXACTLY_ONCE: [Self; 22] = [
         Self::FetchedOffsets,
         Self::StoreBeforeCommit,
         Self::OverlayAfterAbort,
@@ -71,6 +75,8 @@ impl Planted {
         Self::LostStillWrites,
         Self::PersistOutlivesTask,
         Self::SavedReadStale,
+        Self::NextSentEarly,
+        Self::NextKept,
         Self::MarkerWithoutRecords,
         Self::StampIgnored,
         Self::RetentionNotRaised,
@@ -82,8 +88,9 @@ impl Planted {
     ];
 
     /// Every planted bug that it must see at least once: repeats are allowed, skipped input and lost state are not.
-    pub const AT_LEAST_ONCE: [Self; 7] = [
+    pub const AT_LEAST_ONCE: [Self; 8] = [
         Self::FetchedOffsets,
+        Self::NextKept,
         Self::OffsetsBeforeFlush,
         Self::RefusalIgnored,
         Self::PositionBeforeFlush,

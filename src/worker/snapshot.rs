@@ -172,7 +172,7 @@ impl Worker {
     /// commit. With `--until-end` all members must be idle at once.
     pub fn idle(&self) -> bool {
         self.group.is_some()
-            && self.transaction.accepts_work()
+            && self.transaction.is_settled()
             && self.outbox.is_empty()
             && self.outbox.rows.is_empty()
             && self

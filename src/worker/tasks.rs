@@ -253,7 +253,7 @@ impl Worker {
                     "the group's offsets were deleted or have expired: going on would count input twice. Restore the \
                      offsets, reset the application with its internal topics, or start with --accept-reset",
                 );
-            return self.fail(now, fault);
+            return self.suspect(id, fault);
         }
         if let Err(fault) = task.replica.restore(slot, &records, position) {
             return self.fail_task(now, id, fault);

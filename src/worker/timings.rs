@@ -15,9 +15,9 @@ pub enum Stage {
     Prepare,
     /// Hands records to the producer; waits while its queue is full.
     Send,
-    /// Adds the offsets to the transaction.
+    /// Adds the offsets to the transaction: exactly once beside the stream thread.
     Offsets,
-    /// Waits until the brokers have the records, and ends the transaction.
+    /// Waits until the brokers have the records, and ends the transaction: exactly once beside the stream thread.
     End,
     /// Moves what is committed from the overlays to the tables.
     Apply,
@@ -103,6 +103,11 @@ impl Timings {
     /// A commit went through a stage in this time.
     pub fn commit(&mut self, stage: Stage, us: i64) {
         self.total_us[stage as usize] += us;
+        self.latency[stage as usize].observe(us, 1);
+    }
+
+    /// A commit went through a stage in this time on another thread.
+    pub fn beside(&mut self, stage: Stage, us: i64) {
         self.latency[stage as usize].observe(us, 1);
     }
 

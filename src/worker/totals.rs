@@ -12,6 +12,10 @@ use std::collections::BTreeMap;
 pub(super) struct Totals {
     /// Records processed by all tasks.
     pub processed: u64,
+    /// Those of them that were processed while the outcome of a commit was awaited.
+    pub beside_commits: u64,
+    /// Commits that did not end well while there was already more to commit.
+    pub refused_beside: u64,
     pub rebalances: u64,
     pub committed: u64,
     pub aborted: u64,
@@ -39,6 +43,8 @@ impl Default for Totals {
     fn default() -> Self {
         Self {
             processed: 0,
+            beside_commits: 0,
+            refused_beside: 0,
             rebalances: 0,
             committed: 0,
             aborted: 0,

@@ -111,7 +111,7 @@ fn a_member_that_does_not_poll_while_a_revoke_waits_writes_nothing() {
         state: Some(Arc::new(MemoryState)),
         stop: Arc::clone(&stop),
         publish: Arc::new(|_, _| {}),
-        calls: Arc::new(|_, _| {}),
+        calls: Arc::new(|_, _, _| {}),
         desk: None,
     };
     let slow = thread::spawn(move || kafka::run(&config, run));

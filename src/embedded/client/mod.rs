@@ -206,12 +206,24 @@ impl Client {
         self.member.as_ref()
     }
 
-    /// Carries out the next effect, or one step of it. False when there is none or it has to wait.
+    /// Carries out the next effect, or one step of it; where there is none, a step of the commit under way. False when
+    /// there is nothing, or it has to wait.
+    ///
+    /// # Panics
+    /// When the worker wants anything of the producer while the outcome of a commit is awaited (I4).
     pub fn act(&mut self, log: &mut Log, now: Timestamp) -> bool {
+        self.act_in_order(log, now) || self.step_commit(log, now)
+    }
+
+    fn act_in_order(&mut self, log: &mut Log, now: Timestamp) -> bool {
         let Some(effect) = self.orders.pop_front() else { return false };
+        assert!(self.commit.is_none() || !wants_producer(&effect), "I4: {effect} beside a commit");
         let did = match &effect {
             Effect::Begin => self.begin(log, now),
-            Effect::Commit { request, offsets, group } => self.commit(log, now, *request, offsets, group),
+            Effect::Commit { request, offsets, group } => {
+                self.start_commit(*request, offsets.clone(), group.clone());
+                return true;
+            }
             Effect::Abort { request } => self.abort(log, now, *request),
             Effect::ReplaceProducer { request } => self.replace_producer(log, now, *request),
             Effect::Deliver { batches } => self.deliver_rows(batches),
@@ -305,7 +317,7 @@ impl Client {
     pub fn is_committing(&self) -> bool {
         let waits =
             |order: &Effect| matches!(order, Effect::Send { .. } | Effect::Deliver { .. } | Effect::Commit { .. });
-        !self.buffer.is_empty() || self.orders.iter().any(waits)
+        self.commit.is_some() || !self.buffer.is_empty() || self.orders.iter().any(waits)
     }
 
     /// Completes the pending request at `index`. False when it can't be completed yet.
@@ -366,4 +378,9 @@ impl Client {
     pub fn position(&self, partition: &TopicPartition) -> Option<i64> {
         self.fetches.position(partition)
     }
+}
+
+fn wants_producer(effect: &Effect) -> bool {
+    use Effect as E;
+    matches!(effect, E::Begin | E::Send { .. } | E::Commit { .. } | E::Abort { .. } | E::ReplaceProducer { .. })
 }

@@ -36,15 +36,22 @@ pub struct Trouble {
     pub offsets_first: bool,
     /// Rows are on their way to a sink for a while.
     pub slow_sinks: bool,
+    /// Steps for which each commit stands still at its beginning.
+    pub slow_commits: usize,
 }
 
 type Offsets = Vec<(TopicPartition, Committed)>;
 
-/// Progress of a commit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// A commit under way. Everything but the producer goes on beside it.
+#[derive(Debug)]
 pub(super) struct Commit {
+    request: Request,
+    offsets: Vec<CommitOffset>,
+    group: GroupMetadata,
+    /// Steps in which nothing of it happens.
+    waits: usize,
     flushed: bool,
-    offsets: bool,
+    offsets_sent: bool,
 }
 
 #[derive(Debug, Default)]
@@ -122,7 +129,8 @@ impl Client {
         self.buffer.clear();
         self.producer.doomed = Some(fault.clone());
         // A commit that waits already will say so itself.
-        if !self.orders.iter().any(|o| matches!(o, Effect::Commit { .. } | Effect::Abort { .. })) {
+        let waits = |order: &Effect| matches!(order, Effect::Commit { .. } | Effect::Abort { .. });
+        if self.commit.is_none() && !self.orders.iter().any(waits) {
             self.events.push_back(Event::SendFailed { fault });
         }
     }
@@ -189,63 +197,73 @@ impl Client {
         self.buffer.len()
     }
 
-    pub(super) fn commit(
-        &mut self,
-        log: &mut Log,
-        now: Timestamp,
-        request: Request,
-        offsets: &[CommitOffset],
-        group: &GroupMetadata,
-    ) -> Did {
-        let mut stage = self.commit.take().unwrap_or_default();
+    pub(super) fn start_commit(&mut self, request: Request, offsets: Vec<CommitOffset>, group: GroupMetadata) {
+        let waits = self.trouble.slow_commits;
+        self.commit = Some(Commit { request, offsets, group, waits, flushed: false, offsets_sent: false });
+    }
+
+    /// Takes the commit under way one step on. False when there is none, or it has to wait.
+    pub(super) fn step_commit(&mut self, log: &mut Log, now: Timestamp) -> bool {
+        let Some(mut commit) = self.commit.take() else { return false };
+        if commit.waits > 0 {
+            commit.waits -= 1;
+            self.commit = Some(commit);
+            return true;
+        }
+        let (request, did) = (commit.request, self.try_commit(log, now, &mut commit));
+        match did {
+            Ok(did) => {
+                self.commit = Some(commit);
+                did != Did::Blocked
+            }
+            Err(outcome) => {
+                self.end_commit(request, outcome);
+                true
+            }
+        }
+    }
+
+    /// One step of a commit; the error is how it ended.
+    fn try_commit(&mut self, log: &mut Log, now: Timestamp, commit: &mut Commit) -> Result<Did, Outcome> {
         if let Some(fault) = &self.producer.doomed {
             let lost_producer = self.exactly_once() && self.producer.current.is_none();
-            let outcome = if lost_producer { Outcome::Fenced } else { Outcome::Aborted(fault.clone()) };
-            return self.end_commit(request, outcome);
+            return Err(if lost_producer { Outcome::Fenced } else { Outcome::Aborted(fault.clone()) });
         }
         let unacknowledged = self.exactly_once() && self.trouble.offsets_first
             || !self.exactly_once() && self.config.planted == Planted::OffsetsBeforeFlush;
-        let offsets_next = !stage.offsets && (stage.flushed || unacknowledged);
+        let offsets_next = !commit.offsets_sent && (commit.flushed || unacknowledged);
         if offsets_next {
-            let identity = Identity { generation: group.generation, member: group.member.clone() };
-            let list = offsets
+            let identity = Identity { generation: commit.group.generation, member: commit.group.member.clone() };
+            let list = commit
+                .offsets
                 .iter()
                 .map(|o| (o.partition.clone(), Committed { offset: o.offset, metadata: o.metadata.clone() }))
                 .collect::<Vec<_>>();
             let result = match self.producer.current {
                 // As librdkafka does: nothing is sent, and nothing is checked, for an empty list.
                 _ if list.is_empty() => Ok(()),
-                _ if !self.exactly_once() => match self.commit_plainly(log, identity, list) {
-                    Ok(result) => result,
-                    Err(outcome) => return self.end_commit(request, outcome),
-                },
+                _ if !self.exactly_once() => self.commit_plainly(log, identity, list)?,
                 Some(producer) => log.send_offsets(producer, &self.config.group, &identity, list, now),
                 None => Err(LogError::Fenced),
             };
             match result {
-                Ok(()) => stage.offsets = true,
-                Err(LogError::Concurrent) => {
-                    self.commit = Some(stage);
-                    return Did::Blocked;
-                }
-                Err(LogError::Fenced) => return self.end_commit(request, Outcome::Fenced),
+                Ok(()) => commit.offsets_sent = true,
+                Err(LogError::Concurrent) => return Ok(Did::Blocked),
+                Err(LogError::Fenced) => return Err(Outcome::Fenced),
                 Err(LogError::IllegalGeneration | LogError::UnknownMember | LogError::FencedInstance) => {
-                    return self.end_commit(request, Outcome::Lost);
+                    return Err(Outcome::Lost);
                 }
-                Err(error) => return self.end_commit(request, Outcome::Aborted(broker(error))),
+                Err(error) => return Err(Outcome::Aborted(broker(error))),
             }
-        } else if !stage.flushed {
+        } else if !commit.flushed {
             if !self.flush(log, now, usize::MAX) {
-                self.commit = Some(stage);
-                return Did::Blocked;
+                return Ok(Did::Blocked);
             }
-            stage.flushed = true;
+            commit.flushed = true;
         } else {
-            let outcome = self.decide(log, now);
-            return self.end_commit(request, outcome);
+            return Err(self.decide(log, now));
         }
-        self.commit = Some(stage);
-        Did::Part
+        Ok(Did::Part)
     }
 
     /// Commits offsets without a transaction. The outer error says that they were refused, or that no answer came,
@@ -299,7 +317,7 @@ impl Client {
     }
 
     /// Reports how a commit ended.
-    fn end_commit(&mut self, request: Request, outcome: Outcome) -> Did {
+    fn end_commit(&mut self, request: Request, outcome: Outcome) {
         match &outcome {
             // The worker aborts.
             Outcome::Aborted(_) | Outcome::Lost => self.buffer.clear(),
@@ -309,10 +327,8 @@ impl Client {
             }
             Outcome::Committed => self.commits += 1,
         }
-        self.commit = None;
         self.producer.doomed = None;
         self.events.push_back(Event::CommitEnded { request, outcome });
-        Did::Done
     }
 
     pub(super) fn abort(&mut self, log: &mut Log, now: Timestamp, request: Request) -> Did {
