@@ -1,7 +1,7 @@
-//! How the cost of a record grows with partitions, keys and stream threads. Writes benches/GROWTH.md and its pictures.
+//! How the cost of a record grows with partitions, commits, keys and stream threads. Writes benches/GROWTH.md and its pictures.
 //! `make growth` runs it.
 //!
-//! `growth [--only partitions|keys|threads] [--scale 1.0]`: a smaller scale takes fewer records.
+//! `growth [--only partitions|interval|keys|threads] [--scale 1.0]`: a smaller scale takes fewer records.
 
 #![expect(unsafe_code, reason = "wait4 tells what a finished process has used")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
@@ -34,6 +34,7 @@ struct Point {
     keys: u64,
     threads: u32,
     records: u64,
+    commit_ms: u32,
 }
 
 /// What changes along one curve, all else being equal.
@@ -45,7 +46,12 @@ struct Curve {
 }
 
 const fn point(label: &'static str, partitions: i32, keys: u64, threads: u32, records: u64) -> Point {
-    Point { label, partitions, keys, threads, records }
+    Point { label, partitions, keys, threads, records, commit_ms: 100 }
+}
+
+/// A point with a commit interval of its own.
+const fn commits(label: &'static str, commit_ms: u32) -> Point {
+    Point { label, partitions: 128, keys: 200_000, threads: 1, records: 3_000_000, commit_ms }
 }
 
 const CURVES: &[Curve] = &[
@@ -60,6 +66,12 @@ const CURVES: &[Curve] = &[
             point("128", 128, 200_000, 1, 3_000_000),
             point("256", 256, 200_000, 1, 3_000_000),
         ],
+    },
+    Curve {
+        name: "interval",
+        topology: "bench-window-count",
+        about: "`commit.interval.ms` of one process with 128 partitions: the longer, the more records has each batch of a partition",
+        points: &[commits("100 ms", 100), commits("300 ms", 300), commits("1 s", 1_000)],
     },
     Curve {
         name: "keys",
@@ -157,6 +169,7 @@ impl Bench {
             ("windowstore.changelog.additional.retention.ms", TEN_THOUSAND_DAYS_MS),
             ("memory.limit", &format!("{LIMIT_MIB}MiB")),
             ("num.stream.threads", &point.threads.to_string()),
+            ("commit.interval.ms", &point.commit_ms.to_string()),
             ("http.listen", "127.0.0.1:0"),
             ("log.level", "warn"),
         ] {
@@ -173,7 +186,7 @@ fn head() -> String {
     format!(
         "# How the cost of a record grows\n\n\
          Written by `make growth`: one run of each point, a whole process each time, its start and end included. Exactly once, a\n\
-         commit each 100 ms, values of about 100 bytes, uniform keys, `memory.limit={LIMIT_MIB}MiB`. The broker shares this machine:\n\
+         commit each 100 ms where nothing else is said, values of about 100 bytes, uniform keys, `memory.limit={LIMIT_MIB}MiB`. The broker shares this machine:\n\
          {}.\n",
         machine()
     )
