@@ -178,7 +178,7 @@ pub const SETTINGS: &[Setting] = &[
     s(
         "rocksdb.block.cache.bytes",
         Kind::Bytes,
-        "8388608",
+        "25165824",
         "RocksDB's cache of blocks read from disk, shared by all tasks, in bytes.",
     ),
     s("rocksdb.write.buffer.bytes", Kind::Bytes, "29360128", "RocksDB's memtables, shared by all tasks, in bytes."),
@@ -188,13 +188,13 @@ pub const SETTINGS: &[Setting] = &[
     s(
         "state.memory.bytes",
         Kind::Bytes,
-        "109051904",
+        "92274688",
         "Rows of state stores in memory, shared by all threads, in bytes.",
     ),
     s(
         "state.persist.bytes",
         Kind::Bytes,
-        "15578843",
+        "13182098",
         "Unsaved rows of one store that are written to disk at once, in bytes.",
     ),
     s(

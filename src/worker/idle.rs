@@ -90,7 +90,7 @@ impl Worker {
     /// When [`Worker::prove_idle`] or a refresh is due next.
     pub(super) fn next_refresh(&self) -> Timestamp {
         let waits = self.proof.asked.is_some() || self.group.is_none() || !self.transaction.is_settled();
-        if self.settings.guarantee == Guarantee::AtLeastOnce || waits {
+        if self.settings.guarantee == Guarantee::AtLeastOnce || waits || self.disk_is_busy() {
             return NEVER;
         }
         let running = self.tasks.values().filter(|h| h.running());

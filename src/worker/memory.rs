@@ -8,8 +8,11 @@ use crate::{
 };
 use std::sync::Arc;
 
+/// Persists under way at a time, of all running tasks. One disk takes them one by one, and each is a copy of its rows.
+const PERSISTS_MAX: usize = 2;
+
 impl Worker {
-    /// Starts persists that are due by age or bytes, and evicts saved rows over the limit.
+    /// Starts persists that are due by age or bytes, the largest first, and evicts saved rows over the limit.
     pub(super) fn relieve_memory(&mut self, now: Timestamp) {
         let total: usize = self.tasks.values().map(|h| h.task.replica.table_bytes()).sum();
         let over = total > self.settings.table_bytes_max;
@@ -24,21 +27,30 @@ impl Worker {
                 let unsaved = slot.store.unsaved_bytes();
                 let old = slot.store.unsaved_since().is_some_and(|t| now - t >= self.settings.persist_interval_ms);
                 if unsaved > 0 && (old || unsaved >= self.settings.persist_bytes || (over && unsaved > share / 2)) {
-                    due.push((*id, index));
+                    due.push((unsaved, *id, index));
                 }
                 if over {
                     slot.store.evict(share);
                 }
             }
         }
-        due.extend(self.refreshable(now));
-        for (id, slot) in due {
+        due.extend(self.refreshable(now).into_iter().map(|(id, slot)| (0, id, slot)));
+        due.sort_by_key(|(unsaved, ..)| std::cmp::Reverse(*unsaved));
+        for (_, id, slot) in due {
+            if self.disk_is_busy() {
+                break;
+            }
             if !self.persists.values().any(|p| *p == (id, slot)) {
                 let task = &mut self.tasks.get_mut(&id).expect("just seen").task;
                 let effect = freeze(task, slot, false, &mut self.requests);
                 self.start_persist(id, slot, effect);
             }
         }
+    }
+
+    /// True when no further persist may start; the end of one wakes the worker.
+    pub(super) fn disk_is_busy(&self) -> bool {
+        self.persists.len() >= PERSISTS_MAX
     }
 
     fn start_persist(&mut self, id: TaskId, slot: usize, effect: Option<(Request, Effect)>) {
@@ -61,6 +73,9 @@ impl Worker {
     }
 
     pub(super) fn next_memory_wakeup(&self) -> Timestamp {
+        if self.disk_is_busy() {
+            return NEVER;
+        }
         self.tasks
             .values()
             .flat_map(|h| &h.task.replica.slots)
