@@ -252,6 +252,26 @@ mod tests {
         assert!(silent.live(0).unwrap_err().starts_with("stream thread 0 gives no sign of life"));
     }
 
+    /// A commit hangs beside a thread that lives and waits for it to stop.
+    #[test]
+    fn a_call_that_hangs_is_stuck_although_its_thread_lives() {
+        let board = Board::new(1, 50);
+        board.in_call(0, "commit_transaction", true);
+        let deadline = Instant::now() + std::time::Duration::from_secs(30);
+        let stuck = loop {
+            board.publish(0, Snapshot { state: "stopping", ..Snapshot::default() });
+            match board.stuck() {
+                Some(stuck) => break stuck,
+                None => assert!(Instant::now() < deadline, "nobody sees it"),
+            }
+        };
+        assert_eq!((stuck.silent, stuck.call), (false, Some("commit_transaction")));
+        assert!(stuck.to_string().contains("is in `commit_transaction` of the Kafka client for "), "{stuck}");
+        board.in_call(0, "commit_transaction", false);
+        board.publish(0, Snapshot { state: "stopping", ..Snapshot::default() });
+        assert_eq!(board.stuck(), None);
+    }
+
     #[test]
     fn a_silent_thread_is_stuck() {
         let board = Board::new(1, -1);
