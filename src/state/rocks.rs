@@ -11,8 +11,8 @@ use crate::{
 };
 use bytes::Bytes;
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, DB, DBCompressionType, ErrorKind, Options,
-    ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, BlockBasedTablePinningTier, Cache, ColumnFamily, DB, DBCompressionType,
+    ErrorKind, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
 };
 use std::{
     collections::BTreeMap,
@@ -31,6 +31,8 @@ const END: [u8; 1] = [ROW + 1];
 const SAVED_FORMAT: u8 = 1;
 /// Bits of bloom filter for each row; one read in a hundred for a row that isn't there goes to the disk.
 const BLOOM_BITS: f64 = 10.0;
+/// One piece of a filter or an index.
+const METADATA_BLOCK_BYTES: usize = 16 << 10;
 /// What a memtable takes at a time.
 const ARENA_BLOCK_BYTES: usize = 64 << 10;
 
@@ -120,8 +122,9 @@ impl RocksRuntime {
         open.retain(|task| task.strong_count() > 0);
         open.push(Arc::downgrade(&task));
         let backend = |family| {
-            let saved = serdes::bincode();
-            Arc::new(RocksBackend { task: Arc::clone(&task), family, saved, cut: Mutex::default() }) as Arc<dyn Backend>
+            let (saved, reads) = (serdes::bincode(), ReadOptions::default());
+            Arc::new(RocksBackend { task: Arc::clone(&task), family, saved, reads, cut: Mutex::default() })
+                as Arc<dyn Backend>
         };
         Ok(names.into_iter().map(backend).collect())
     }
@@ -162,12 +165,15 @@ impl RocksRuntime {
         blocks.set_block_cache(&self.cache);
         blocks.set_bloom_filter(BLOOM_BITS, false);
         blocks.set_cache_index_and_filter_blocks(true);
-        blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
-        // In pieces of a block's size. A whole filter is larger than a megabyte: of ten million rows in a small cache, each
-        // look-up would read and check one again.
+        // In pieces. A whole filter is larger than a megabyte: of ten million rows in a small cache, each look-up would
+        // read and check one again.
         blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
         blocks.set_partition_filters(true);
-        blocks.set_pin_top_level_index_and_filter(true);
+        blocks.set_metadata_block_size(METADATA_BLOCK_BYTES);
+        blocks.set_top_level_index_pinning_tier(BlockBasedTablePinningTier::All);
+        // Files that were just flushed are asked for every row, and are few: their pieces stay. All pieces of all files may
+        // be more than the cache is to hold.
+        blocks.set_partition_pinning_tier(BlockBasedTablePinningTier::FlushAndSimilar);
         let mut options = Options::default();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
@@ -195,6 +201,8 @@ struct RocksBackend {
     task: Arc<Task>,
     family: String,
     saved: Serde<Saved>,
+    /// Made once: each takes an allocation.
+    reads: ReadOptions,
     /// Key below which rows are deleted already.
     cut: Mutex<Vec<u8>>,
 }
@@ -219,7 +227,8 @@ impl RocksBackend {
 
 impl Backend for RocksBackend {
     fn get(&self, row: &[u8]) -> Result<Option<Bytes>> {
-        let found = self.task.db.get_pinned_cf(self.family(), row_key(row)).map_err(|error| self.fault(error))?;
+        let found = self.task.db.get_pinned_cf_opt(self.family(), row_key(row), &self.reads);
+        let found = found.map_err(|error| self.fault(error))?;
         Ok(found.map(|stored| Bytes::copy_from_slice(&stored)))
     }
 
