@@ -3,8 +3,8 @@
 //! The shares are set by what window counts of 100-byte records take in fact, at limits from 160 MiB to 512 MiB. A row on
 //! its way through a commit is once in the overlay, once as a changelog record and once as an output record in the
 //! outbox, and again in the queue of the Kafka client until the broker has it: an overlay stands for seven times its bytes.
-//! A row in memory is worth more than its block in RocksDB's cache, but that holds filters and indexes too: for twelve
-//! million keys at 512 MiB three shares of 28 cost a seventh less processor time than one.
+//! A row in memory is worth more than its block in RocksDB's cache, but that holds filters and indexes too, about a byte
+//! and a half for each row on disk: of twelve million rows at 512 MiB they fill less than half of it.
 
 use crate::fault::{Fault, Result};
 
