@@ -51,7 +51,7 @@ fn main() {
         .set("bootstrap.servers", broker)
         .set("transactional.id", format!("{output}-bare"))
         .set("transaction.timeout.ms", "10000")
-        .set("compression.type", "lz4")
+        .set("compression.type", "none")
         .set("linger.ms", "1000")
         .set("batch.num.messages", "100000")
         .set("queue.buffering.max.messages", "1000000")
