@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that finds nothing fails")]
 
 use millstream::{
-    record::{Fetch, Headers, Offset, RawRecord, TaskId, TopicPartition},
+    record::{Fetch, Headers, Offset, RawRecord, TopicPartition},
     state::MemoryBackend,
     topology::StreamsBuilder,
     worker::{Effect, Event, GroupMetadata, LogRange, OpenedStore, Outcome, Request, Settings, Stable, Worker},
@@ -14,9 +14,7 @@ struct Scene {
     worker: Worker,
     fetches: BTreeMap<i32, Fetch>,
     /// Persists under way, with the rows of each.
-    persists: Vec<(Request, TaskId, usize)>,
-    /// Partitions whose flow is off.
-    dammed: Vec<i32>,
+    persists: Vec<(Request, usize)>,
 }
 
 impl Scene {
@@ -34,7 +32,7 @@ impl Scene {
         let group = GroupMetadata { generation: 1, member: "m".into(), instance: None };
         let (partitions, counts) = ((0..partitions).map(stable).collect(), vec![("in".into(), partitions)]);
         worker.handle(0, Event::Assigned { partitions, counts, group });
-        let mut scene = Self { worker, fetches: BTreeMap::new(), persists: Vec::new(), dammed: Vec::new() };
+        let mut scene = Self { worker, fetches: BTreeMap::new(), persists: Vec::new() };
         scene.run(1);
         scene
     }
@@ -60,12 +58,8 @@ impl Scene {
                     self.fetches.insert(partition.partition, fetch);
                     continue;
                 }
-                Effect::Flow { partition, on: false } => {
-                    self.dammed.push(partition.partition);
-                    continue;
-                }
-                Effect::Persist { request, task, batch, .. } => {
-                    self.persists.push((request, task, batch.rows.len()));
+                Effect::Persist { request, batch, .. } => {
+                    self.persists.push((request, batch.rows.len()));
                     continue;
                 }
                 _ => continue,
@@ -102,7 +96,7 @@ fn stores_are_persisted_two_at_a_time_and_the_largest_first() {
     for now in 1_000..1_005 {
         scene.run(now);
         assert_eq!(scene.persists.len(), (5 - rows.len()).min(2), "{:?}", scene.persists);
-        let (request, _, written) = scene.persists.remove(0);
+        let (request, written) = scene.persists.remove(0);
         rows.push(written);
         scene.worker.handle(now, Event::Persisted { request, result: Ok(()) });
     }
@@ -117,12 +111,13 @@ fn waiting_records_share_one_limit_among_partitions() {
     let dammed = |partitions, bytes: usize| {
         let mut scene = Scene::new(partitions, settings());
         scene.feed(0, 10, bytes / 10);
+        let mut dammed = Vec::new();
         while let Some(effect) = scene.worker.poll_effect() {
             if let Effect::Flow { partition, on: false } = effect {
-                scene.dammed.push(partition.partition);
+                dammed.push(partition.partition);
             }
         }
-        scene.dammed
+        dammed
     };
     assert_eq!(dammed(1, 900 << 10), [0; 0]);
     assert_eq!(dammed(1, 1_100 << 10), [0]);
